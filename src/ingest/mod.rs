@@ -1,0 +1,93 @@
+//! Stage 1: sockets in. A listener turns each publisher into a [`Publish`] that waits for a verdict; policy is decided by
+//! whoever holds the other end of the [`Door`].
+
+use std::net::SocketAddr;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::media::{Event, StreamName};
+use crate::runtime::Task;
+
+/// Where listeners bring publishers. A full door makes the listener wait: publishers then wait in the kernel's backlog.
+pub type Door = mpsc::Sender<Publish>;
+
+/// Events between a connection and its stream. About a second of pictures and sound; when full, the connection stops
+/// reading its socket.
+const SOURCE_QUEUE: usize = 64;
+
+/// A publisher that has named its stream and waits to be let in. Dropped without a verdict, it is refused.
+#[derive(Debug)]
+pub struct Publish {
+    /// The stream it wants to be.
+    pub name: StreamName,
+    /// Who it is.
+    pub peer: SocketAddr,
+    /// `rtmp`, `file`, …: for logs and metrics.
+    pub protocol: &'static str,
+    verdict: oneshot::Sender<Result<mpsc::Sender<Event>, Refusal>>,
+    task: Option<Task>,
+}
+
+/// Why a publisher was not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Somebody publishes this name already.
+    #[error("the stream has a publisher already")]
+    Busy,
+    /// The server is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// A limit of the configuration.
+    #[error("{0}")]
+    Limit(String),
+}
+
+/// What a connection waits for after it made its [`Publish`].
+#[derive(Debug)]
+pub struct Verdict(oneshot::Receiver<Result<mpsc::Sender<Event>, Refusal>>);
+
+impl Verdict {
+    /// Where to send events, or why not.
+    pub async fn wait(self) -> Result<mpsc::Sender<Event>, Refusal> {
+        self.0.await.unwrap_or(Err(Refusal::ShuttingDown))
+    }
+}
+
+impl Publish {
+    /// A publisher and its waiting end. With `task`, the connection ends when the stream lets go of the source.
+    pub fn new(name: StreamName, peer: SocketAddr, protocol: &'static str, task: Option<Task>) -> (Self, Verdict) {
+        let (verdict, wait) = oneshot::channel();
+        (Self { name, peer, protocol, verdict, task }, Verdict(wait))
+    }
+
+    /// Lets it in. `None` when it has left meanwhile.
+    pub fn accept(self) -> Option<Source> {
+        let (sender, events) = mpsc::channel(SOURCE_QUEUE);
+        self.verdict.send(Ok(sender)).ok()?;
+        Some(Source { peer: self.peer, protocol: self.protocol, events, _task: self.task })
+    }
+
+    /// Turns it away.
+    pub fn refuse(self, why: Refusal) {
+        // The publisher may have left: then nobody needs to be told.
+        let _ = self.verdict.send(Err(why));
+    }
+}
+
+/// An admitted publisher. Dropped, its connection ends.
+#[derive(Debug)]
+pub struct Source {
+    /// Who it is.
+    pub peer: SocketAddr,
+    /// `rtmp`, `file`, …
+    pub protocol: &'static str,
+    events: mpsc::Receiver<Event>,
+    _task: Option<Task>,
+}
+
+impl Source {
+    /// What it sent next, on its own clock; `None` when it has left.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+}

@@ -1,0 +1,7 @@
+//! headwater: an HLS/DASH segmenting HTTP origin.
+//!
+//! The modules stand in the data's order; who may import whom is in `ARCHITECTURE.md` and held by a test.
+
+pub mod ingest;
+pub mod media;
+pub mod runtime;

@@ -1,0 +1,17 @@
+//! The values that every stage speaks. No I/O, no clock, no knowledge of any protocol or container.
+
+mod codec;
+mod name;
+mod rendition;
+mod segment;
+mod time;
+mod track;
+mod unit;
+
+pub use codec::{Aac, AudioFormat, Codec, Color, FrameRate, Size, VideoFormat};
+pub use name::{NameError, RenditionId, StreamName};
+pub use rendition::{Bitrate, Rendition};
+pub use segment::{Epoch, Init, MediaSequence, Part, Position, Segment, Targets};
+pub use time::{MediaDuration, MediaTime, Timescale};
+pub use track::{Language, Track, TrackId};
+pub use unit::{AccessUnit, Event};
