@@ -2,6 +2,10 @@
 //!
 //! The modules stand in the data's order; who may import whom is in `ARCHITECTURE.md` and held by a test.
 
+pub mod container;
 pub mod ingest;
+pub mod manifest;
 pub mod media;
+pub mod package;
 pub mod runtime;
+pub mod window;

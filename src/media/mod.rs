@@ -1,6 +1,8 @@
 //! The values that every stage speaks. No I/O, no clock, no knowledge of any protocol or container.
 
+mod byte_size;
 mod codec;
+pub mod duration_text;
 mod name;
 mod rendition;
 mod segment;
@@ -8,6 +10,7 @@ mod time;
 mod track;
 mod unit;
 
+pub use byte_size::ByteSize;
 pub use codec::{Aac, AudioFormat, Codec, Color, FrameRate, Size, VideoFormat};
 pub use name::{NameError, RenditionId, StreamName};
 pub use rendition::{Bitrate, Rendition};

@@ -1,5 +1,6 @@
 //! Names from outside, parsed once: after this they are safe in URLs, paths, logs and metric labels.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -67,6 +68,12 @@ impl FromStr for StreamName {
     }
 }
 
+// Equal texts are equal names and hash alike, since both are the text's.
+impl Borrow<str> for StreamName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 impl TryFrom<String> for StreamName {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {

@@ -1,0 +1,3 @@
+//! Bytes to access units and back, push and pull: no I/O, no clock.
+
+pub mod fmp4;
