@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::{MediaDuration, MediaTime};
+use super::{MediaDuration, MediaTime, Track};
 
 /// One uninterrupted numbering of a stream; part of every media URL, so that a URL never names two byte strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,6 +31,8 @@ pub struct Init {
     pub number: u32,
     /// `ftyp` and `moov`.
     pub data: Bytes,
+    /// What the header was made from.
+    pub track: Track,
 }
 
 /// One segment of one rendition.

@@ -36,7 +36,6 @@ pub struct Packaged {
 /// Puts one rendition's units into segments.
 #[derive(Debug)]
 pub struct Packager {
-    track: Track,
     init: Arc<Init>,
     /// Chunks written so far.
     chunks: u32,
@@ -69,16 +68,15 @@ impl Packager {
 
     /// The track as of the newest unit.
     pub fn track(&self) -> &Track {
-        &self.track
+        &self.init.track
     }
 
     /// New parameters from the next segment on. The caller ends the segment in progress before ([`Packager::end`]).
     pub fn set_track(&mut self, track: Track) {
         let data = fmp4::header(&track);
         if data != self.init.data {
-            self.init = Arc::new(Init { number: self.init.number + 1, data });
+            self.init = Arc::new(Init { number: self.init.number + 1, data, track });
         }
-        self.track = track;
     }
 
     /// A segment will begin there. Cuts come in order, before the units that they concern.
@@ -94,13 +92,13 @@ impl Packager {
     /// The next unit, in decoding order. Units before the first cut are left out.
     pub fn push(&mut self, unit: AccessUnit) {
         if let Some(held) = self.held.take() {
-            let ticks = unit.dts.since(held.dts).map_or(0, |length| length.to_scale(self.track.timescale).ticks());
+            let ticks = unit.dts.since(held.dts).map_or(0, |length| length.to_scale(self.init.track.timescale).ticks());
             self.usual = u32::try_from(ticks).unwrap_or(u32::MAX).max(1);
             self.store(&held, self.usual);
         }
         // Sound goes to the segment in which more than half of it is heard.
-        let shown = match self.track.codec.samples_per_unit() {
-            Some(samples) => unit.pts.plus(MediaDuration::new(u64::from(samples / 2), self.track.timescale)),
+        let shown = match self.init.track.codec.samples_per_unit() {
+            Some(samples) => unit.pts.plus(MediaDuration::new(u64::from(samples / 2), self.init.track.timescale)),
             None => unit.pts,
         };
         while let Some(next) = self.cuts.pop_front_if(|cut| cut.at <= shown) {
@@ -115,7 +113,7 @@ impl Packager {
     /// Nothing that joins will come: the segment in progress ends with what there is.
     pub fn end(&mut self) {
         if let Some(held) = self.held.take() {
-            let said = held.duration.map(|length| length.to_scale(self.track.timescale).ticks());
+            let said = held.duration.map(|length| length.to_scale(self.init.track.timescale).ticks());
             let ticks = said.and_then(|ticks| u32::try_from(ticks).ok()).unwrap_or(self.usual);
             self.store(&held, ticks.max(1));
         }
@@ -134,7 +132,7 @@ impl Packager {
     }
 
     fn store(&mut self, unit: &AccessUnit, duration: u32) {
-        let scale = self.track.timescale;
+        let scale = self.init.track.timescale;
         let Some(open) = &mut self.open else { return };
         let dts = unit.dts.to_scale(scale);
         open.start.get_or_insert(dts);
@@ -152,7 +150,7 @@ impl Packager {
     fn close(&mut self, until: MediaTime) {
         let Some(open) = self.open.take() else { return };
         let Cut { sequence, at, discontinuity } = open.cut;
-        let scale = self.track.timescale;
+        let scale = self.init.track.timescale;
         let (start, samples) = (open.start.unwrap_or_else(|| at.to_scale(scale)), open.samples);
         let mut parts = Vec::new();
         let mut first_sample_end = 0;
@@ -160,7 +158,7 @@ impl Packager {
         let duration = if samples.is_empty() {
             until.to_scale(scale).since(start).unwrap_or_else(|| MediaDuration::zero(scale))
         } else {
-            let decode_time = start.ticks().saturating_add_unsigned(self.track.delay).max(0).unsigned_abs();
+            let decode_time = start.ticks().saturating_add_unsigned(self.init.track.delay).max(0).unsigned_abs();
             self.chunks = self.chunks.wrapping_add(1);
             let (data, first_end) = fmp4::chunk(self.chunks, decode_time, &samples, true);
             first_sample_end = first_end;
