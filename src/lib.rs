@@ -3,6 +3,7 @@
 //! The modules stand in the data's order; who may import whom is in `ARCHITECTURE.md` and held by a test.
 
 pub mod container;
+pub mod bitstream;
 pub mod ingest;
 pub mod manifest;
 pub mod media;
