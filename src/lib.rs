@@ -2,11 +2,13 @@
 //!
 //! The modules stand in the data's order; who may import whom is in `ARCHITECTURE.md` and held by a test.
 
-pub mod container;
 pub mod bitstream;
+pub mod container;
 pub mod ingest;
 pub mod manifest;
 pub mod media;
+pub mod origin;
 pub mod package;
 pub mod runtime;
+pub mod stream;
 pub mod window;

@@ -1,3 +1,4 @@
 //! Bytes to access units and back, push and pull: no I/O, no clock.
 
 pub mod fmp4;
+pub mod ts;

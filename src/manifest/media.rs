@@ -106,6 +106,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::media::testing::video_track;
     use crate::media::{Epoch, Init, MediaDuration, MediaSequence, MediaTime, Part, Targets, Timescale};
     use crate::window::{Config, Window};
 
@@ -113,7 +114,7 @@ mod tests {
         let duration = MediaDuration::new(ticks, Timescale::MPEG);
         Segment {
             sequence: MediaSequence(number),
-            init: Arc::new(Init { number: init, data: bytes::Bytes::new() }),
+            init: Arc::new(Init { number: init, data: bytes::Bytes::new(), track: video_track() }),
             start: MediaTime::new(0, Timescale::MPEG),
             duration,
             wall: UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 + number * 2_000),

@@ -6,6 +6,8 @@ pub mod duration_text;
 mod name;
 mod rendition;
 mod segment;
+#[cfg(test)]
+pub(crate) mod testing;
 mod time;
 mod track;
 mod unit;

@@ -9,9 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
-const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Age, Date, Content-Length, Content-Range, Server, CMSD-Static, CMSD-Dynamic",
-);
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Age, Date, Content-Length, Content-Range, Server, CMSD-Static, CMSD-Dynamic");
 
 /// What is answered, as far as headers depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +47,9 @@ impl Outcome {
     /// Status, where it does not depend on the request.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::LivePlaylist(_) | Self::EndedPlaylist | Self::Init | Self::Segment | Self::TsSegment => StatusCode::OK,
+            Self::LivePlaylist(_) | Self::EndedPlaylist | Self::Init | Self::Segment | Self::TsSegment => {
+                StatusCode::OK
+            }
             Self::Page | Self::Fresh => StatusCode::OK,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Gone => StatusCode::GONE,
@@ -143,7 +144,9 @@ fn preflight(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("Range, If-None-Match, If-Range, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status"),
+        HeaderValue::from_static(
+            "Range, If-None-Match, If-Range, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status",
+        ),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
 }

@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn what_playlists_refer_to_is_understood_again() {
-        let media = from_media(Epoch(7), &id("source"), Form::Cmaf);
+        let source = id("source");
+        let media = from_media(Epoch(7), &source, Form::Cmaf);
         let init = format!("/a/_/{}", media(Target::Init(3)));
         assert_eq!(what(&init), Some(What::Init(Epoch(7), id("source"), 3)));
         let segment = format!("/a/_/{}", media(Target::Segment(MediaSequence(5))));

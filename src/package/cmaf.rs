@@ -62,8 +62,8 @@ struct Open {
 impl Packager {
     /// For a rendition that begins with `track`.
     pub fn new(track: Track) -> Self {
-        let init = Arc::new(Init { number: 0, data: fmp4::header(&track) });
-        Self { track, init, chunks: 0, cuts: VecDeque::new(), open: None, held: None, usual: 0, ready: VecDeque::new() }
+        let init = Arc::new(Init { number: 0, data: fmp4::header(&track), track });
+        Self { init, chunks: 0, cuts: VecDeque::new(), open: None, held: None, usual: 0, ready: VecDeque::new() }
     }
 
     /// The track as of the newest unit.

@@ -189,6 +189,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::media::testing::video_track;
     use crate::media::{Init, MediaTime, Part};
 
     fn segment(number: u64, discontinuity: bool) -> Segment {
@@ -196,7 +197,7 @@ mod tests {
         let data = Bytes::from_static(&[0; 100]);
         Segment {
             sequence: MediaSequence(number),
-            init: Arc::new(Init { number: 0, data: Bytes::new() }),
+            init: Arc::new(Init { number: 0, data: Bytes::new(), track: video_track() }),
             start: MediaTime::new(0, Timescale::MPEG),
             duration,
             wall: UNIX_EPOCH,
