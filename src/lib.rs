@@ -4,5 +4,7 @@
 
 pub mod bitstream;
 pub mod ingest;
+pub mod libav;
 pub mod media;
 pub mod runtime;
+pub mod transcode;
