@@ -5,10 +5,12 @@
 pub mod bitstream;
 pub mod container;
 pub mod ingest;
+pub mod libav;
 pub mod manifest;
 pub mod media;
 pub mod origin;
 pub mod package;
 pub mod runtime;
 pub mod stream;
+pub mod transcode;
 pub mod window;
