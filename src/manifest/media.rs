@@ -22,7 +22,8 @@ pub fn media(snapshot: &Snapshot, form: Form, uri: impl Fn(Target<'_>) -> String
     let segments = listed.iter().map(|segment| MediaSegment {
         uri: uri(Target::Segment(segment.sequence)),
         discontinuity: segment.discontinuity,
-        program_date_time: Some(wall(segment.wall)),
+        // A gap has nothing to be dated.
+        program_date_time: (!segment.is_gap()).then(|| wall(segment.wall)),
         map: (form == Form::Cmaf && mapped.replace(segment.init.number) != Some(segment.init.number))
             .then(|| map(segment, &uri)),
         unknown_tags: if segment.is_gap() { vec![tag("X-GAP")] } else { Vec::new() },
@@ -132,7 +133,9 @@ mod tests {
 
     fn snapshot(segments: Vec<Segment>) -> Arc<Snapshot> {
         let mut window = Window::new(&Config::default(), Epoch(3), Targets { segment_secs: 2 });
-        segments.into_iter().for_each(|segment| window.append(segment));
+        for segment in segments {
+            window.append(segment);
+        }
         window.reader().now()
     }
 

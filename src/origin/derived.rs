@@ -101,7 +101,7 @@ fn stream(segment: &Segment) -> Result<ts::Stream<'_>, ReadError> {
         let chunk = fmp4::read_chunk(&part.data)?;
         // The edit list takes the delay back that is in the chunk's decode time.
         let ticks = i64::try_from(chunk.decode_time).unwrap_or(i64::MAX).saturating_sub_unsigned(track.delay);
-        start.get_or_insert(MediaTime::new(ticks, track.timescale));
+        start.get_or_insert_with(|| MediaTime::new(ticks, track.timescale));
         samples.extend(chunk.samples);
     }
     Ok(ts::Stream { track, start: start.unwrap_or(segment.start), samples })

@@ -30,7 +30,7 @@ impl Origin {
     ) -> Response<Body> {
         let offered = match offered(presentation, epoch, rendition) {
             Ok(offered) => offered,
-            Err(response) => return response,
+            Err(response) => return *response,
         };
         match offered.reader.now().init(number) {
             Some(data) => self.send(Outcome::Init, format_args!("init-{number}"), [data.clone()].into(), request),
@@ -50,7 +50,7 @@ impl Origin {
         self.stats.segments.fetch_add(1, Ordering::Relaxed);
         let offered = match offered(presentation, epoch, rendition) {
             Ok(offered) => offered,
-            Err(response) => return response,
+            Err(response) => return *response,
         };
         let segment = match offered.reader.now().find(sequence) {
             Lookup::Here(segment) if segment.is_gap() => {

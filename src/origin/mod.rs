@@ -123,14 +123,14 @@ fn offered<'a>(
     presentation: &'a Presentation,
     epoch: Epoch,
     rendition: &RenditionId,
-) -> Result<&'a Offered, Response<Body>> {
+) -> Result<&'a Offered, Box<Response<Body>>> {
     if epoch < presentation.epoch {
-        return Err(gone());
+        return Err(Box::new(gone()));
     }
     presentation
         .rendition(rendition)
         .filter(|_| epoch == presentation.epoch)
-        .ok_or_else(|| Outcome::NotFound.say("The stream has no such rendition.\n"))
+        .ok_or_else(|| Box::new(Outcome::NotFound.say("The stream has no such rendition.\n")))
 }
 
 fn gone() -> Response<Body> {

@@ -85,15 +85,19 @@ impl Segmenter {
         }
     }
 
+    /// What cuts follow from here on.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
     /// What follows does not join what came before: the next cut begins a discontinuity, at its first random access point.
-    /// A new publisher may bring another `pace`. Returns the segment that was announced and will not be, if any.
-    pub fn discontinuity(&mut self, pace: Pace) -> Option<MediaSequence> {
+    /// Returns the segment that was announced and will not be, if any.
+    pub fn discontinuity(&mut self) -> Option<MediaSequence> {
         let unreached = self.open.is_some_and(|open| self.newest.is_some_and(|newest| newest < open));
         let withdrawn = if unreached { self.in_progress() } else { None };
         if let Some(sequence) = withdrawn {
             self.next = sequence;
         }
-        self.pace = pace;
         self.discontinuity = self.next.0 > 0;
         self.open = None;
         self.newest = None;
@@ -102,9 +106,17 @@ impl Segmenter {
         withdrawn
     }
 
-    /// What playlists promise, once the first segment has ended.
-    pub fn targets(&self) -> Option<Targets> {
+    /// What playlists promise, once it is fixed.
+    pub fn targets_if_fixed(&self) -> Option<Targets> {
         self.targets
+    }
+
+    /// What playlists promise: fixed when the first segment has ended, or now if it is asked for before.
+    pub fn targets(&mut self) -> Targets {
+        let longest = self.longest.map_or(0, |longest| (longest.ticks() + 45_000) / 90_000);
+        let target = self.target.ticks().div_ceil(90_000);
+        let segment_secs = u32::try_from(longest.max(target).max(1)).unwrap_or(u32::MAX);
+        *self.targets.get_or_insert(Targets { segment_secs })
     }
 
     /// All cuts before this instant are known; sound up to here can be put into segments. `None` before the first cut.
@@ -173,10 +185,7 @@ impl Segmenter {
     fn begin(&mut self, at: MediaTime) -> Cut {
         if let Some(length) = self.open.and_then(|open| at.since(open)) {
             self.longest = Some(self.longest.map_or(length, |longest| longest.max(length)));
-            let longest = self.longest.map_or(0, |longest| (longest.ticks() + 45_000) / 90_000);
-            let target = self.target.ticks().div_ceil(90_000);
-            let segment_secs = u32::try_from(longest.max(target).max(1)).unwrap_or(u32::MAX);
-            self.targets.get_or_insert(Targets { segment_secs });
+            self.targets();
         }
         let cut = Cut { sequence: self.next, at, discontinuity: std::mem::take(&mut self.discontinuity) };
         self.next = self.next.next();
@@ -228,9 +237,9 @@ mod tests {
         // One of 1.5 s: 1.5 is as near as 3, and sooner.
         assert_eq!(cuts(Pace::KeyFrames, two, 3_000, 45, 100).0, [0, 135_000, 270_000]);
         // One of four seconds: no other choice, and the target duration says so.
-        let (found, segmenter) = cuts(Pace::KeyFrames, two, 3_000, 120, 250);
+        let (found, mut segmenter) = cuts(Pace::KeyFrames, two, 3_000, 120, 250);
         assert_eq!(found, [0, 360_000, 720_000]);
-        assert_eq!(segmenter.targets(), Some(Targets { segment_secs: 4 }));
+        assert_eq!(segmenter.targets(), Targets { segment_secs: 4 });
     }
 
     #[test]
@@ -252,15 +261,15 @@ mod tests {
 
     #[test]
     fn the_grid_is_announced_a_segment_ahead_and_ignores_key_frames() {
-        let (found, segmenter) = cuts(Pace::Grid, Duration::from_secs(2), 3_000, 37, 121);
+        let (found, mut segmenter) = cuts(Pace::Grid, Duration::from_secs(2), 3_000, 37, 121);
         assert_eq!(found, [0, 180_000, 360_000, 540_000]);
-        assert_eq!(segmenter.targets(), Some(Targets { segment_secs: 2 }));
+        assert_eq!(segmenter.targets(), Targets { segment_secs: 2 });
     }
 
     #[test]
     fn a_discontinuity_goes_on_counting_and_marks_its_first_segment() {
         let (_, mut segmenter) = cuts(Pace::KeyFrames, Duration::from_secs(2), 3_000, 60, 70);
-        segmenter.discontinuity(Pace::KeyFrames);
+        segmenter.discontinuity();
         let received = Clock.now();
         assert_eq!(segmenter.push(&unit(received, 900_000, false)), None);
         let cut = segmenter.push(&unit(received, 903_000, true)).unwrap();
@@ -283,10 +292,9 @@ mod tests {
                     at += frame;
                 }
             }
-            if let Some(targets) = segmenter.targets() {
-                // `EXTINF`, rounded to the nearest whole second.
-                prop_assert!(lengths.iter().all(|length| (length + 45_000) / 90_000 <= i64::from(targets.segment_secs)));
-            }
+            let promised = i64::from(segmenter.targets().segment_secs);
+            // `EXTINF`, rounded to the nearest whole second.
+            prop_assert!(lengths.iter().all(|length| (length + 45_000) / 90_000 <= promised));
         }
     }
 }

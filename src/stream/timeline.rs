@@ -99,13 +99,18 @@ impl Timeline {
         }
     }
 
-    /// A new publisher: its first unit is at `at`, or where the one before ended if that is later.
-    pub(crate) fn restart(&mut self, at: MediaTime) {
-        self.begin = nanos(at.ticks(), at.scale()).max(self.end);
+    /// A new publisher: it begins where the one before ended, unless [`Timeline::begin_at`] says later.
+    pub(crate) fn restart(&mut self) {
+        self.begin = self.end;
         self.offset = None;
         self.offset_before = None;
         self.newest_raw = None;
         self.tracks.clear();
+    }
+
+    /// The publisher's first unit, which is yet to come, is at `at`, or where the one before ended if that is later.
+    pub(crate) fn begin_at(&mut self, at: MediaTime) {
+        self.begin = nanos(at.ticks(), at.scale()).max(self.end);
     }
 
     /// The publisher's tracks with the clocks that their units get here.
@@ -371,11 +376,13 @@ mod tests {
         let mut rig = Rig::new();
         rig.video(0);
         rig.video(40);
-        rig.timeline.restart(MediaTime::new(START + 900_000, Timescale::MPEG));
+        rig.timeline.restart();
+        rig.timeline.begin_at(MediaTime::new(START + 900_000, Timescale::MPEG));
         rig.timeline.tracks(&[video_track()]);
         assert_eq!(rig.video(77), START + 900_000);
         // One that returns before the other's media have ended does not fall back.
-        rig.timeline.restart(MediaTime::new(START, Timescale::MPEG));
+        rig.timeline.restart();
+        rig.timeline.begin_at(MediaTime::new(START, Timescale::MPEG));
         rig.timeline.tracks(&[video_track()]);
         assert!(rig.video(0) > START + 900_000 - 1);
     }

@@ -48,6 +48,7 @@ pub struct Window {
     kept: VecDeque<Arc<Segment>>,
     /// Of `kept`, those that playlists no longer list.
     retired: usize,
+    bytes: u64,
     discontinuity_sequence: u64,
     epoch: Epoch,
     targets: Targets,
@@ -63,6 +64,7 @@ impl Window {
             length: MediaDuration::from_std(config.length, Timescale::MPEG),
             kept: VecDeque::new(),
             retired: 0,
+            bytes: 0,
             discontinuity_sequence: 0,
             epoch,
             targets,
@@ -76,10 +78,12 @@ impl Window {
         Reader(self.snapshot.subscribe())
     }
 
-    /// The newest segment, and gives up what the window's length does not hold.
-    pub fn append(&mut self, segment: Segment) {
+    /// Adds the newest segment and gives up what the window's length does not hold. Returns the newest segment.
+    pub fn append(&mut self, segment: Segment) -> Arc<Segment> {
         debug_assert!(self.kept.back().is_none_or(|last| last.sequence.next() == segment.sequence), "numbers go on");
-        self.kept.push_back(Arc::new(segment));
+        let newest = Arc::new(segment);
+        self.bytes += newest.len();
+        self.kept.push_back(Arc::clone(&newest));
         let zero = MediaDuration::zero(Timescale::MPEG);
         let mut listed = self.kept.iter().skip(self.retired).fold(zero, |sum, segment| sum.plus(segment.duration));
         while self.kept.len() - self.retired > LEAST_LISTED {
@@ -99,6 +103,7 @@ impl Window {
             self.drop_oldest();
         }
         self.publish();
+        newest
     }
 
     /// Gives up the oldest segment to save bytes; `false` when those that are left are needed.
@@ -122,7 +127,7 @@ impl Window {
     }
 
     fn drop_oldest(&mut self) {
-        self.kept.pop_front();
+        self.bytes -= self.kept.pop_front().map_or(0, |segment| segment.len());
         self.retired -= 1;
     }
 
@@ -146,7 +151,7 @@ impl Window {
 
     /// Bytes of all segments that are kept.
     pub fn bytes(&self) -> u64 {
-        self.kept.iter().map(|segment| segment.len()).sum()
+        self.bytes
     }
 
     fn publish(&self) {
@@ -208,6 +213,13 @@ mod tests {
         }
     }
 
+    /// A discontinuity begins at number 2.
+    fn fill(window: &mut Window, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            window.append(segment(number, number == 2));
+        }
+    }
+
     fn window(length: Duration) -> Window {
         let config = Config { length, ..Config::default() };
         Window::new(&config, Epoch(1), Targets { segment_secs: 2 })
@@ -217,7 +229,7 @@ mod tests {
     fn what_left_the_playlist_is_kept_for_one_more_length_and_is_then_gone() {
         let mut window = window(Duration::from_secs(10));
         let reader = window.reader();
-        (0..20).for_each(|number| window.append(segment(number, false)));
+        fill(&mut window, 0..20);
         let snapshot = reader.now();
         assert_eq!(snapshot.listed().first().unwrap().sequence, MediaSequence(15));
         assert!(matches!(snapshot.find(MediaSequence(19)), Lookup::Here(_)));
@@ -229,14 +241,14 @@ mod tests {
     #[test]
     fn a_window_shorter_than_three_segments_still_lists_three() {
         let mut window = window(Duration::from_secs(1));
-        (0..9).for_each(|number| window.append(segment(number, false)));
+        fill(&mut window, 0..9);
         assert_eq!(window.reader().now().listed().len(), 3);
     }
 
     #[test]
     fn a_discontinuity_that_leaves_the_playlist_is_counted() {
         let mut window = window(Duration::from_secs(10));
-        (0..8).for_each(|number| window.append(segment(number, number == 2)));
+        fill(&mut window, 0..8);
         let snapshot = window.reader().now();
         assert_eq!(snapshot.listed().first().unwrap().sequence, MediaSequence(3));
         assert_eq!(snapshot.discontinuity_sequence, 1);
@@ -245,7 +257,7 @@ mod tests {
     #[test]
     fn the_oldest_goes_early_but_never_the_last_three() {
         let mut window = window(Duration::from_secs(60));
-        (0..4).for_each(|number| window.append(segment(number, false)));
+        fill(&mut window, 0..4);
         assert!(window.give_up_oldest());
         assert_eq!(window.bytes(), 300);
         assert!(!window.give_up_oldest());
@@ -256,7 +268,7 @@ mod tests {
         let mut window = window(Duration::from_secs(60));
         let reader = window.reader();
         let (reached, ()) = tokio::join!(reader.reach(Position { sequence: MediaSequence(1), part: None }), async {
-            (0..2).for_each(|number| window.append(segment(number, false)))
+            fill(&mut window, 0..2)
         });
         assert_eq!(reached.listed().len(), 2);
         window.set_ended(true);

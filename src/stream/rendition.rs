@@ -1,0 +1,205 @@
+//! One rendition of a live stream: its packager, its window, and what is between them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::measure::Measure;
+use crate::media::{
+    AccessUnit, Epoch, MediaDuration, MediaSequence, MediaTime, Rendition, RenditionId, Segment, Size, Targets, Track,
+};
+use crate::package::{Cut, Packaged, Packager};
+use crate::window::{self, Offered, Window};
+
+/// Sound that waits for the pictures' cuts. Beyond it the oldest is given up: the pictures have stalled.
+const HELD_UNITS: usize = 1_024;
+
+/// One rendition by the task that makes it.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) id: RenditionId,
+    /// The publisher of now brings it, or the ladder makes it.
+    pub(super) active: bool,
+    /// Given up for good by the ladder.
+    pub(super) shed: bool,
+    /// Announced before there was a track to package.
+    cuts: VecDeque<Cut>,
+    packager: Option<Packager>,
+    held: VecDeque<AccessUnit>,
+    window: Option<Window>,
+    measure: Measure,
+}
+
+/// What every rendition's window has in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<'a> {
+    pub(super) window: &'a window::Config,
+    pub(super) epoch: Epoch,
+    pub(super) targets: Targets,
+    /// Wall-clock time of media time zero.
+    pub(super) zero: SystemTime,
+}
+
+impl Live {
+    pub(super) fn new(id: RenditionId) -> Self {
+        Self {
+            id,
+            active: true,
+            shed: false,
+            cuts: VecDeque::new(),
+            packager: None,
+            held: VecDeque::new(),
+            window: None,
+            measure: Measure::default(),
+        }
+    }
+
+    /// What its next units are.
+    pub(super) fn set_track(&mut self, track: Track) {
+        match &mut self.packager {
+            Some(packager) => packager.set_track(track),
+            None => {
+                let packager = self.packager.insert(Packager::new(track));
+                self.cuts.drain(..).for_each(|cut| packager.cut(cut));
+            }
+        }
+    }
+
+    pub(super) fn track(&self) -> Option<&Track> {
+        self.packager.as_ref().map(Packager::track)
+    }
+
+    pub(super) fn cut(&mut self, cut: Cut) {
+        match &mut self.packager {
+            Some(packager) => packager.cut(cut),
+            None => self.cuts.push_back(cut),
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, sequence: MediaSequence) {
+        self.cuts.retain(|cut| cut.sequence != sequence);
+        if let Some(packager) = &mut self.packager {
+            packager.withdraw(sequence);
+        }
+    }
+
+    /// A unit for which all cuts are known.
+    pub(super) fn push(&mut self, unit: AccessUnit) {
+        if let Some(packager) = &mut self.packager {
+            packager.push(unit);
+        }
+    }
+
+    /// A unit that may be ahead of the cuts; `false` when the oldest one had to be given up for it.
+    pub(super) fn hold(&mut self, unit: AccessUnit) -> bool {
+        let full = self.held.len() == HELD_UNITS;
+        if full {
+            self.held.pop_front();
+        }
+        self.held.push_back(unit);
+        !full
+    }
+
+    /// All cuts before `horizon` are known.
+    pub(super) fn release(&mut self, horizon: MediaTime) {
+        let Some(half) = self.track().map(half_unit) else { return };
+        while let Some(unit) = self.held.pop_front_if(|unit| unit.pts.plus(half) < horizon) {
+            self.push(unit);
+        }
+    }
+
+    /// Nothing that joins will come.
+    pub(super) fn end_run(&mut self) {
+        while let Some(unit) = self.held.pop_front() {
+            self.push(unit);
+        }
+        if let Some(packager) = &mut self.packager {
+            packager.end();
+        }
+    }
+
+    /// Moves finished segments into the window. Returns the newest of them.
+    pub(super) fn collect(&mut self, frame: Frame<'_>) -> Option<Arc<Segment>> {
+        let mut newest = None;
+        while let Some(packaged) = self.packager.as_mut().and_then(Packager::pull) {
+            let samples = packaged.samples;
+            let segment = placed(packaged, frame);
+            self.measure.add(segment.len(), samples, segment.duration, frame.targets.segment_secs);
+            self.fill(segment.sequence, &segment, frame);
+            newest = Some(self.append(segment, frame));
+        }
+        newest
+    }
+
+    /// Gaps for the spans up to `until` that are missing, each like `segment`. None before the first segment: a playlist
+    /// does not begin with gaps.
+    pub(super) fn fill(&mut self, until: MediaSequence, segment: &Segment, frame: Frame<'_>) {
+        while let Some(next) = self.window.as_ref().and_then(Window::next).filter(|next| *next < until) {
+            self.append(Segment { sequence: next, parts: Vec::new(), key_frame: None, ..segment.clone() }, frame);
+        }
+    }
+
+    fn append(&mut self, segment: Segment, frame: Frame<'_>) -> Arc<Segment> {
+        let window = self.window.get_or_insert_with(|| Window::new(frame.window, frame.epoch, frame.targets));
+        window.append(segment)
+    }
+
+    pub(super) fn window(&mut self) -> Option<&mut Window> {
+        self.window.as_mut()
+    }
+
+    pub(super) fn has_segments(&self) -> bool {
+        self.window.is_some()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.window.as_ref().map_or(0, Window::bytes)
+    }
+
+    pub(super) fn open_bytes(&self) -> usize {
+        self.packager.as_ref().map_or(0, Packager::open_bytes)
+            + self.held.iter().map(|unit| unit.data.len()).sum::<usize>()
+    }
+
+    /// As a presentation offers it; `None` until a segment is there.
+    pub(super) fn offered(&self) -> Option<Offered> {
+        let (window, track) = (self.window.as_ref()?, self.track()?);
+        let video = track.codec.video();
+        let rendition = Rendition {
+            id: self.id.clone(),
+            track: track.clone(),
+            peak: self.measure.peak(),
+            mean: self.measure.mean(),
+            size: video.map(|video| {
+                let (horizontal, vertical) = video.sample_aspect;
+                let width = u64::from(video.size.width) * u64::from(horizontal) / u64::from(vertical.max(1));
+                Size { width: u32::try_from(width).unwrap_or(video.size.width), height: video.size.height }
+            }),
+            frame_rate: video.and_then(|_| self.measure.frame_rate()),
+        };
+        Some(Offered { rendition, reader: window.reader(), shed: self.shed })
+    }
+}
+
+/// Half of a frame of sound: it belongs to the segment in which its middle is heard.
+fn half_unit(track: &Track) -> MediaDuration {
+    MediaDuration::new(u64::from(track.codec.samples_per_unit().unwrap_or(0) / 2), track.timescale)
+}
+
+/// The segment with its place on the wall clock.
+fn placed(packaged: Packaged, frame: Frame<'_>) -> Segment {
+    let shown = packaged.start.plus(MediaDuration::new(packaged.init.track.delay, packaged.start.scale()));
+    let since_zero = u64::try_from(shown.micros()).unwrap_or_default();
+    let is_video = packaged.init.track.codec.video().is_some();
+    Segment {
+        sequence: packaged.sequence,
+        start: packaged.start,
+        duration: packaged.duration,
+        wall: frame.zero + std::time::Duration::from_micros(since_zero),
+        discontinuity: packaged.discontinuity,
+        independent: packaged.independent,
+        key_frame: (is_video && packaged.independent).then_some(0..packaged.first_sample_end),
+        parts: packaged.parts,
+        init: packaged.init,
+    }
+}
