@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the data's order; who may import whom is in `ARCHITECTURE.md` and held by a test.
 
+pub mod bitstream;
 pub mod ingest;
 pub mod media;
 pub mod runtime;
