@@ -3,6 +3,8 @@
 //! The modules stand in the data's order; who may import whom is in `ARCHITECTURE.md` and held by a test.
 
 pub mod bitstream;
+pub mod container;
 pub mod ingest;
 pub mod media;
+pub mod protocol;
 pub mod runtime;

@@ -1,0 +1,3 @@
+//! Containers: bytes to access units and back. Push and pull; no I/O, no clock.
+
+pub mod flv;
