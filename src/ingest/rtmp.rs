@@ -1,5 +1,6 @@
 //! Publishers over RTMP: sockets, deadlines and back-pressure around `protocol::rtmp` and `container::flv`.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -176,8 +177,6 @@ struct Publishing {
 /// How a connection ends.
 #[derive(Debug, thiserror::Error)]
 enum End {
-    #[error("the publisher ended its stream")]
-    Left,
     #[error("the publisher closed the connection")]
     Closed,
     #[error("the stream let go of its publisher")]
@@ -209,32 +208,34 @@ enum End {
 
 impl Connection {
     async fn run(mut self) {
-        let end = self.serve().await;
-        let end = end.err().unwrap_or(End::Left);
-        self.demuxer.finish();
-        if let Some(Publishing { events, .. }) = &self.publishing
-            && !matches!(end, End::LetGo)
-        {
-            while let Some(event) = self.demuxer.pull() {
-                if events.send(event).await.is_err() {
-                    break;
-                }
-            }
-        }
+        let Err(end) = self.serve().await;
+        let stream = self.end_stream().await;
         // What was said last is worth a try.
         if !matches!(end, End::Deaf | End::Io(_) | End::Closed) {
             let _ = self.answer().await;
             let _ = timeout(COMMAND_TIMEOUT, self.socket.shutdown()).await;
         }
-        self.report(&end);
+        self.report(stream.as_ref().map(StreamName::as_str), &end);
+    }
+
+    /// Hands over what was held back and closes the queue: the stream sees that its publisher has gone.
+    async fn end_stream(&mut self) -> Option<StreamName> {
+        let Publishing { name, events } = self.publishing.take()?;
+        self.demuxer.finish();
+        while let Some(event) = self.demuxer.pull() {
+            if events.send(event).await.is_err() {
+                break;
+            }
+        }
+        self.demuxer = Demuxer::new();
+        Some(name)
     }
 
     /// The one place where a connection's end is logged and counted.
-    fn report(&self, end: &End) {
-        let stream = self.publishing.as_ref().map(|publishing| publishing.name.as_str());
+    fn report(&self, stream: Option<&str>, end: &End) {
         let at = self.session.at();
         match end {
-            End::Left | End::Closed | End::LetGo => match stream {
+            End::Closed | End::LetGo => match stream {
                 Some(stream) => info!(stream, at, "{end}"),
                 None => tracing::debug!(at, "{end}"),
             },
@@ -253,7 +254,7 @@ impl Connection {
         }
     }
 
-    async fn serve(&mut self) -> Result<(), End> {
+    async fn serve(&mut self) -> Result<Infallible, End> {
         let mut deadline = Instant::now() + HANDSHAKE_TIMEOUT;
         let mut opened = false;
         loop {
@@ -275,7 +276,12 @@ impl Connection {
                         self.tag(tag, timestamp, body).await?;
                         deadline = Instant::now() + self.idle_timeout;
                     }
-                    rtmp::Event::Unpublish => return Ok(()),
+                    rtmp::Event::Unpublish => {
+                        // It closes the connection itself, and takes it for an error when we do.
+                        deadline = Instant::now() + COMMAND_TIMEOUT;
+                        let stream = self.end_stream().await;
+                        info!(stream = stream.as_ref().map(StreamName::as_str), "the publisher ended its stream");
+                    }
                     rtmp::Event::BadName { asked, error } => return Err(End::BadName { asked, error }),
                     rtmp::Event::Play => return Err(End::Play),
                 }
@@ -349,6 +355,7 @@ impl Connection {
             Tag::Script => TagKind::Script,
         };
         let pushed = self.demuxer.push(kind, timestamp, body, self.clock.now());
+        Stats::add(&self.stats.skipped_tags, self.demuxer.take_skipped());
         while let Some(warning) = self.demuxer.pull_warning() {
             warn!(stream = self.publishing.as_ref().map(|publishing| publishing.name.as_str()), "{warning}");
         }

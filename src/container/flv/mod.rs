@@ -7,7 +7,7 @@ mod hold;
 mod lane;
 mod tag;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -88,8 +88,9 @@ pub struct Demuxer {
     started: bool,
     events: VecDeque<Event>,
     warnings: VecDeque<Unsupported>,
-    /// Tags left out, per codec.
-    skipped: BTreeMap<String, u64>,
+    /// Frames left out, and of which codecs.
+    skipped: u64,
+    warned: BTreeSet<String>,
     useless: u32,
 }
 
@@ -134,9 +135,9 @@ impl Demuxer {
         self.warnings.pop_front()
     }
 
-    /// Tags left out so far, per codec.
-    pub fn skipped(&self) -> &BTreeMap<String, u64> {
-        &self.skipped
+    /// How many frames were left out since the last call.
+    pub fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.skipped)
     }
 
     /// Lets go of what is held back: nothing more will come.
@@ -178,14 +179,14 @@ impl Demuxer {
     }
 
     fn skip(&mut self, unsupported: Unsupported) -> Result<(), FlvError> {
-        let count = self.skipped.entry(unsupported.codec.clone()).or_default();
-        *count += 1;
-        if *count == 1 {
+        self.skipped += 1;
+        // A publisher may make FourCCs up.
+        if self.warned.len() < MOST_TRACKS && self.warned.insert(unsupported.codec.clone()) {
             self.warnings.push_back(unsupported);
         }
         self.useless += 1;
         if self.useless > MOST_USELESS_TAGS && self.lanes.values().all(|lane| lane.codec.is_none()) {
-            let codecs: Vec<_> = self.skipped.keys().map(String::as_str).collect();
+            let codecs: Vec<_> = self.warned.iter().map(String::as_str).collect();
             return Err(FlvError::Nothing(codecs.join(" and ")));
         }
         Ok(())
