@@ -6,6 +6,8 @@
 mod hold;
 mod lane;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
