@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod media;
 pub mod origin;
 pub mod package;
+pub mod protocol;
 pub mod runtime;
 pub mod stream;
 pub mod transcode;

@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(eac3::codec(&hex("0b7701a07487c0002084010039c0ae06")).unwrap().audio(), Some(&audio(44_100, 2)));
         assert_eq!(mp3::codec(&hex("fff3700000000000")).unwrap().audio(), Some(&audio(22_050, 2)));
         let flac =
-            flac::codec(hex("664c614300000022120012000004f70005670ac442f00000227447a8bdc104009b7485185e039ef921e8"));
+            flac::codec(&hex("664c614300000022120012000004f70005670ac442f00000227447a8bdc104009b7485185e039ef921e8"));
         assert_eq!(flac.unwrap().audio(), Some(&audio(44_100, 2)));
         let Codec::Opus { config, audio: found } = opus::codec(hex("4f707573486561640102380180bb0000000000")).unwrap()
         else {
@@ -76,7 +76,7 @@ mod tests {
             assert!(codec(rubbish).is_err());
             assert!(eac3::codec(rubbish).is_err());
             assert!(mp3::codec(rubbish).is_err());
-            assert!(flac::codec(bytes::Bytes::copy_from_slice(rubbish)).is_err());
+            assert!(flac::codec(&bytes::Bytes::copy_from_slice(rubbish)).is_err());
             assert!(opus::codec(bytes::Bytes::copy_from_slice(rubbish)).is_err());
         }
     }

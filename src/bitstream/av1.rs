@@ -14,7 +14,7 @@ pub fn codec(config: Bytes) -> Result<Codec, BitstreamError> {
     if config.first() != Some(&0x81) {
         return Err(BitstreamError::new(0, "the av1C does not begin with marker and version 1"));
     }
-    let units = config.get(4..).ok_or(BitstreamError::new(config.len(), "the av1C ends too early"))?;
+    let units = config.get(4..).ok_or_else(|| BitstreamError::new(config.len(), "the av1C ends too early"))?;
     let mut video = Err(BitstreamError::new(4, "the av1C has no sequence header"));
     for obu in obus(units) {
         let obu = obu?;

@@ -10,7 +10,7 @@ const MAGIC: &[u8] = b"fLaC";
 const BYTES: usize = 34;
 
 /// The codec of a `STREAMINFO` block, bare, behind its block header, or behind magic and block header.
-pub fn codec(info: Bytes) -> Result<Codec, BitstreamError> {
+pub fn codec(info: &Bytes) -> Result<Codec, BitstreamError> {
     let start = match info.len() {
         BYTES => 0,
         _ if info.starts_with(MAGIC) => MAGIC.len() + 4,
@@ -19,7 +19,7 @@ pub fn codec(info: Bytes) -> Result<Codec, BitstreamError> {
     let config = info
         .get(start..start + BYTES)
         .map(|block| info.slice_ref(block))
-        .ok_or(BitstreamError::new(info.len(), "the FLAC STREAMINFO ends too early"))?;
+        .ok_or_else(|| BitstreamError::new(info.len(), "the FLAC STREAMINFO ends too early"))?;
     let bits = &mut Bits::new(&config);
     bits.skip(16 + 16 + 24 + 24)?; // block and frame sizes
     let sample_rate = bits.u(20)?;

@@ -57,7 +57,7 @@ pub fn parameter_sets(config: &Bytes) -> Result<ParameterSets, BitstreamError> {
         let &[kind, high, low] = config
             .get(at..)
             .and_then(<[u8]>::first_chunk)
-            .ok_or(BitstreamError::new(at, "the configuration record ends too early"))?;
+            .ok_or_else(|| BitstreamError::new(at, "the configuration record ends too early"))?;
         at += 3;
         let sets = sets_at(config, &mut at, u16::from_be_bytes([high, low]))?;
         match kind & 0x3F {

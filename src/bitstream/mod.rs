@@ -1,10 +1,11 @@
 //! What the bits inside an access unit and its configuration record say. Pure functions over bytes from outside: they
 //! return an error, they never panic. Finding access units in a file or a stream is `container`'s business.
 
-#![warn(clippy::indexing_slicing)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod aac;
 pub mod ac3;
+pub mod amf0;
 pub mod av1;
 mod bits;
 pub mod eac3;

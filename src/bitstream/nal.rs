@@ -152,13 +152,13 @@ pub struct Normalized {
 }
 
 /// Brings an access unit with `length_size`-byte lengths into the one form that is packaged.
-pub fn normalize(data: Bytes, length_size: usize, kind: Kind) -> Result<Normalized, BitstreamError> {
+pub fn normalize(data: &Bytes, length_size: usize, kind: Kind) -> Result<Normalized, BitstreamError> {
     let mut found = Normalized { data: Bytes::new(), random_access: false, picture: false, parameter_sets: Vec::new() };
     // What is kept, as long as it is one run of the given bytes.
     let mut run: Option<(usize, usize)> = None;
     let mut scattered = false;
     let mut at = 0;
-    for nal in length_prefixed(&data, length_size) {
+    for nal in length_prefixed(data, length_size) {
         let nal = nal?;
         let (start, end) = (at, at + length_size + nal.len());
         at = end;
@@ -185,7 +185,7 @@ pub fn normalize(data: Bytes, length_size: usize, kind: Kind) -> Result<Normaliz
     found.data = match run {
         None => Bytes::new(),
         Some((start, end)) if length_size == 4 && !scattered => data.slice(start..end),
-        Some(_) => rewritten(&data, length_size, kind),
+        Some(_) => rewritten(data, length_size, kind),
     };
     Ok(found)
 }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn an_access_unit_that_is_in_form_already_is_passed_on_without_a_copy() {
         let given = unit(4, &[SEI, IDR]);
-        let found = normalize(given.clone(), 4, Kind::H264).unwrap();
+        let found = normalize(&given, 4, Kind::H264).unwrap();
         assert_eq!(found.data.as_ptr(), given.as_ptr());
         assert_eq!(found.data, given);
         assert!(found.random_access && found.picture && found.parameter_sets.is_empty());
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn leading_parameter_sets_and_delimiters_are_cut_off_without_a_copy() {
         let given = unit(4, &[DELIMITER, SPS, IDR, FILLER]);
-        let found = normalize(given.clone(), 4, Kind::H264).unwrap();
+        let found = normalize(&given, 4, Kind::H264).unwrap();
         assert_eq!(found.data, unit(4, &[IDR]));
         assert_eq!(found.data.as_ptr(), given[12..].as_ptr());
         assert_eq!(found.parameter_sets, [SPS]);
@@ -258,24 +258,24 @@ mod tests {
 
     #[test]
     fn filler_between_slices_and_short_lengths_are_written_anew() {
-        let found = normalize(unit(4, &[SLICE, FILLER, SLICE]), 4, Kind::H264).unwrap();
+        let found = normalize(&unit(4, &[SLICE, FILLER, SLICE]), 4, Kind::H264).unwrap();
         assert_eq!(found.data, unit(4, &[SLICE, SLICE]));
         assert!(!found.random_access);
-        let found = normalize(unit(2, &[SEI, IDR]), 2, Kind::H264).unwrap();
+        let found = normalize(&unit(2, &[SEI, IDR]), 2, Kind::H264).unwrap();
         assert_eq!(found.data, unit(4, &[SEI, IDR]));
     }
 
     #[test]
     fn a_length_beyond_the_end_is_an_error_that_says_where() {
-        let error = normalize(Bytes::from_static(&[0, 0, 0, 1, 0x41, 0, 0, 1, 0, 0x41]), 4, Kind::H264).unwrap_err();
+        let error = normalize(&Bytes::from_static(&[0, 0, 0, 1, 0x41, 0, 0, 1, 0, 0x41]), 4, Kind::H264).unwrap_err();
         assert_eq!((error.at, error.what), (5, "a NAL unit is longer than what is left of its access unit"));
-        assert!(normalize(Bytes::from_static(&[0, 0]), 4, Kind::H264).is_err());
+        assert!(normalize(&Bytes::from_static(&[0, 0]), 4, Kind::H264).is_err());
     }
 
     #[test]
     fn hevc_random_access_is_every_irap_picture() {
         for (kind, random_access) in [(1_u8, false), (16, true), (19, true), (20, true), (21, true), (22, false)] {
-            let found = normalize(unit(4, &[&[kind << 1, 1, 0xAA]]), 4, Kind::H265).unwrap();
+            let found = normalize(&unit(4, &[&[kind << 1, 1, 0xAA]]), 4, Kind::H265).unwrap();
             assert_eq!((found.picture, found.random_access), (true, random_access), "type {kind}");
         }
     }
@@ -305,8 +305,8 @@ mod tests {
         fn whatever_comes_in_never_panics_and_what_goes_out_is_in_form(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1_usize..=4) {
             let _ = annex_b(&bytes).count();
             for kind in [Kind::H264, Kind::H265] {
-                if let Ok(found) = normalize(Bytes::copy_from_slice(&bytes), size, kind) {
-                    let again = normalize(found.data.clone(), 4, kind).unwrap();
+                if let Ok(found) = normalize(&Bytes::copy_from_slice(&bytes), size, kind) {
+                    let again = normalize(&found.data, 4, kind).unwrap();
                     prop_assert_eq!(&again.data, &found.data);
                     prop_assert!(again.parameter_sets.is_empty());
                 }

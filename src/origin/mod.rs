@@ -19,7 +19,7 @@ use http::{HeaderMap, Method, Response};
 use tokio::sync::watch;
 
 pub use headers::{Outcome, everywhere};
-pub use serve::{Config, bind, serve};
+pub use serve::{Config, serve};
 
 use crate::media::{Epoch, RenditionId};
 use crate::window::{Catalog, Offered, Presentation};

@@ -11,7 +11,6 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -48,24 +47,8 @@ impl Default for Config {
 /// What an HTTP/2 connection begins with (RFC 9113 § 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Connections that wait for `accept`.
-const BACKLOG: i32 = 1024;
-
 /// Streams of an HTTP/2 connection at once: a player asks for a few, a CDN for many.
 const MAX_STREAMS: u32 = 256;
-
-/// Listens on TCP, on IPv4 too where the address is IPv6's unspecified one.
-pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(listen), Type::STREAM, Some(Protocol::TCP))?;
-    if listen.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&listen.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
 
 /// Answers connections until `shutdown`; then the open ones may finish their requests.
 pub async fn serve(
