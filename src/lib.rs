@@ -15,3 +15,10 @@ pub mod runtime;
 pub mod stream;
 pub mod transcode;
 pub mod window;
+pub mod control;
+pub mod server;
+
+/// Of headwater and of the FFmpeg libraries that it runs with, as `--version` says them.
+pub fn version() -> String {
+    format!("{} ({})", env!("CARGO_PKG_VERSION"), libav::versions())
+}

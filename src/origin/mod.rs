@@ -37,6 +37,8 @@ pub struct Stats {
     pub connections_open: AtomicU64,
     pub connections_refused: AtomicU64,
     pub playlists: AtomicU64,
+    /// Each once per snapshot, however many ask.
+    pub renderings: AtomicU64,
     pub segments: AtomicU64,
     pub ts_made: AtomicU64,
     pub not_found: AtomicU64,

@@ -16,7 +16,7 @@ impl Origin {
     pub(super) fn playlist(&self, presentation: &Presentation, what: &What, request: &HeaderMap) -> Response<Body> {
         self.stats.playlists.fetch_add(1, Ordering::Relaxed);
         let (rendition, kind, form) = match what {
-            What::Multivariant(form) => return multivariant(presentation, *form, request),
+            What::Multivariant(form) => return self.multivariant(presentation, *form, request),
             What::Media(rendition, Form::Cmaf) => (rendition, TextKind::Media, Form::Cmaf),
             What::Media(rendition, Form::Ts) => (rendition, TextKind::MediaTs, Form::Ts),
             What::IFrames(rendition) => (rendition, TextKind::IFrames, Form::Cmaf),
@@ -27,6 +27,7 @@ impl Origin {
         };
         let snapshot = offered.reader.now();
         let text = snapshot.texts.get(kind, || {
+            self.stats.renderings.fetch_add(1, Ordering::Relaxed);
             let uri = path::from_media(snapshot.epoch, rendition, form);
             match kind {
                 TextKind::IFrames => manifest::iframes(&snapshot, uri),
@@ -37,18 +38,19 @@ impl Origin {
             if snapshot.ended { Outcome::EndedPlaylist } else { Outcome::LivePlaylist(snapshot.targets.segment_secs) };
         respond(outcome, &text, request)
     }
-}
 
-fn multivariant(presentation: &Presentation, form: Form, request: &HeaderMap) -> Response<Body> {
-    let kind = if form == Form::Ts { TextKind::MultivariantTs } else { TextKind::Multivariant };
-    let text = presentation.texts.get(kind, || {
-        let uri = path::from_multivariant(form);
-        manifest::multivariant(presentation, form, uri)
-    });
-    let target = presentation.renditions.first().map_or(1, |offered| offered.reader.now().targets.segment_secs);
-    let outcome =
-        if presentation.state == State::Ended { Outcome::EndedPlaylist } else { Outcome::LivePlaylist(target) };
-    respond(outcome, &text, request)
+    fn multivariant(&self, presentation: &Presentation, form: Form, request: &HeaderMap) -> Response<Body> {
+        let kind = if form == Form::Ts { TextKind::MultivariantTs } else { TextKind::Multivariant };
+        let text = presentation.texts.get(kind, || {
+            self.stats.renderings.fetch_add(1, Ordering::Relaxed);
+            let uri = path::from_multivariant(form);
+            manifest::multivariant(presentation, form, uri)
+        });
+        let target = presentation.renditions.first().map_or(1, |offered| offered.reader.now().targets.segment_secs);
+        let outcome =
+            if presentation.state == State::Ended { Outcome::EndedPlaylist } else { Outcome::LivePlaylist(target) };
+        respond(outcome, &text, request)
+    }
 }
 
 fn respond(outcome: Outcome, text: &Text, request: &HeaderMap) -> Response<Body> {

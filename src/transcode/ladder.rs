@@ -27,7 +27,7 @@ pub struct Config {
     pub threads: usize,
     /// How much of a rung's pictures, as a length of time, may be lost before the machine is held to be too slow and the
     /// most expensive rung is given up.
-    #[serde(with = "super::duration_text")]
+    #[serde(with = "crate::media::duration_text")]
     pub shed_after: Duration,
 }
 
