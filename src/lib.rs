@@ -4,6 +4,8 @@
 
 pub mod bitstream;
 pub mod container;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ingest;
 pub mod libav;
 pub mod manifest;

@@ -9,6 +9,8 @@
 mod chunk;
 mod name;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use chunk::{ChunkReader, Message};
 pub use name::PublishName;
