@@ -120,11 +120,7 @@ impl Signals {
 /// What listens where, and the first URL to open.
 fn greeting(server: &Server, demo: bool) -> std::io::Result<String> {
     let host = |address: SocketAddr| {
-        if address.ip().is_unspecified() {
-            format!("localhost:{}", address.port())
-        } else {
-            address.to_string()
-        }
+        if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
     };
     let (http, rtmp) = (server.http_address()?, server.rtmp_address()?);
     let port = if rtmp.port() == 1935 { host(rtmp).replace(":1935", "") } else { host(rtmp) };

@@ -55,9 +55,6 @@ pub enum StartError {
     /// FFmpeg's libraries lack something.
     #[error(transparent)]
     Libav(#[from] libav::Error),
-    /// A file that should be published cannot be.
-    #[error(transparent)]
-    File(#[from] ingest::file::FileError),
 }
 
 /// Everything that is needed to serve, with its ports bound.
@@ -75,10 +72,8 @@ impl Server {
         libav::init();
         libav::check()?;
         let listen = |what, address, key| move |source| StartError::Listen { what, address, key, source };
-        let http =
-            runtime::listen(config.http.listen).map_err(listen("HTTP", config.http.listen, "http.listen"))?;
-        let rtmp =
-            rtmp::bind(config.rtmp.clone()).map_err(listen("RTMP", config.rtmp.listen, "rtmp.listen"))?;
+        let http = runtime::listen(config.http.listen).map_err(listen("HTTP", config.http.listen, "http.listen"))?;
+        let rtmp = rtmp::bind(config.rtmp.clone()).map_err(listen("RTMP", config.rtmp.listen, "rtmp.listen"))?;
         Ok(Self { config, config_path, http, rtmp, demo: None })
     }
 
@@ -121,14 +116,16 @@ impl Server {
             no_more_viewers.clone(),
         );
         viewers.spawn("http", http);
-        let reload = self.config_path.map(|path| {
-            sources.spawn_owned("reload", reload::watch(path, self.config.clone(), setup))
+        let reload = self.config_path.and_then(|path| match reload::Watch::begin(path) {
+            Ok(watch) => Some(sources.spawn_owned("reload", watch.follow(self.config.clone(), setup))),
+            Err(error) => {
+                warn!(%error, "the configuration is not watched: changes need a restart");
+                None
+            }
         });
-        let listener = sources.spawn_owned(
-            "rtmp",
-            self.rtmp.run(door.clone(), sources.clone(), clock, Arc::clone(&stats.rtmp)),
-        );
-        start_sources(&self.config, self.demo.as_ref(), &door, clock)?;
+        let listener =
+            sources.spawn_owned("rtmp", self.rtmp.run(door.clone(), sources.clone(), clock, Arc::clone(&stats.rtmp)));
+        start_sources(&self.config, self.demo.as_ref(), &door, &sources, clock);
         drop(door);
 
         let waiting = shutdown.clone();
@@ -149,14 +146,16 @@ impl Server {
 }
 
 /// Sources of our own: files and the demo.
-fn start_sources(config: &Config, demo: Option<&StreamName>, door: &Door, clock: Clock) -> Result<(), StartError> {
-    for file in &config.file {
-        ingest::file::start(file.clone(), door.clone(), clock)?;
+fn start_sources(config: &Config, demo: Option<&StreamName>, door: &Door, tasks: &Tasks, clock: Clock) {
+    for file in config.file.clone() {
+        let door = door.clone();
+        tasks.spawn("file", async move {
+            if let Err(error) = ingest::file::run(file, door, clock).await {
+                tracing::error!("{error}");
+            }
+        });
     }
-    if let Some(name) = demo {
-        ingest::generated::start(name.clone(), door.clone(), clock)?;
-    }
-    Ok(())
+    let _ = demo;
 }
 
 /// Waits until the last viewer has left, or the grace is over.

@@ -83,8 +83,8 @@ pub enum ConfigError {
 impl Config {
     /// The configuration in a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
@@ -110,7 +110,13 @@ impl Config {
 
     /// The same, but for what [`Config::setup`] holds: a difference here needs a restart.
     pub fn differs_beyond_setup(&self, other: &Self) -> bool {
-        let rest = |config: &Self| Self { stream: stream::Config::default(), transcode: transcode::Config::default(), segment: package::Config::default(), window: window::Config::default(), ..config.clone() };
+        let rest = |config: &Self| Self {
+            stream: stream::Config::default(),
+            transcode: transcode::Config::default(),
+            segment: package::Config::default(),
+            window: window::Config::default(),
+            ..config.clone()
+        };
         rest(self) != rest(other)
     }
 
@@ -144,7 +150,10 @@ impl Config {
         }
         let mut names = BTreeSet::new();
         if let Some(twice) = self.file.iter().find(|file| !names.insert(&file.stream)) {
-            return Err(("file.stream", format!("\"{}\" is there twice; every stream has one publisher", twice.stream)));
+            return Err((
+                "file.stream",
+                format!("\"{}\" is there twice; every stream has one publisher", twice.stream),
+            ));
         }
         Ok(())
     }

@@ -66,7 +66,11 @@ impl Collector for Stats {
             ("rungs_shed", "Rungs given up because the machine could not keep up", &stream.rungs_shed),
             ("sound_lost", "Frames of sound given up while they waited for pictures", &stream.sound_lost),
             ("http_connections", "Viewers' connections", &origin.connections),
-            ("http_connections_refused", "Viewers' connections beyond http.max_connections", &origin.connections_refused),
+            (
+                "http_connections_refused",
+                "Viewers' connections beyond http.max_connections",
+                &origin.connections_refused,
+            ),
             ("http_playlists", "Requests for playlists", &origin.playlists),
             ("http_segments", "Requests for segments", &origin.segments),
             ("http_ts_made", "MPEG-TS segments made", &origin.ts_made),

@@ -17,44 +17,54 @@ use crate::stream::Setup;
 /// Editors write in several steps; after the first event, so long nothing must happen before the file is read.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// Watches `path` for as long as it is polled. `running` is what the process was started with.
-pub async fn watch(path: PathBuf, running: Config, setup: watch::Sender<Setup>) {
-    // One event is as good as many: a full queue loses nothing.
-    let (events, mut changed) = mpsc::channel(1);
-    let _watcher = match watcher(&path, events) {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            return warn!(%error, "the configuration is not watched: changes need a restart");
-        }
-    };
-    let mut current = running.clone();
-    let mut complaint = None;
-    while changed.recv().await.is_some() {
-        while tokio::time::timeout(QUIET, changed.recv()).await.is_ok_and(|event| event.is_some()) {}
-        let read = tokio::task::spawn_blocking({
-            let path = path.clone();
-            move || Config::load(&path)
-        });
-        let Ok(read) = read.await else { continue };
-        match read {
-            Ok(config) => {
-                complaint = None;
-                if config == current {
-                    continue;
+/// A watch of the configuration file that has begun: no change after it is missed.
+#[derive(Debug)]
+pub struct Watch {
+    path: PathBuf,
+    changed: mpsc::Receiver<()>,
+    _watcher: RecommendedWatcher,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn begin(path: PathBuf) -> notify::Result<Self> {
+        // One event is as good as many: a full queue loses nothing.
+        let (events, changed) = mpsc::channel(1);
+        let watcher = watcher(&path, events)?;
+        Ok(Self { path, changed, _watcher: watcher })
+    }
+
+    /// Follows the changes for as long as it is polled. `running` is what the process was started with.
+    pub async fn follow(mut self, running: Config, setup: watch::Sender<Setup>) {
+        let mut current = running.clone();
+        let mut complaint = None;
+        while self.changed.recv().await.is_some() {
+            while tokio::time::timeout(QUIET, self.changed.recv()).await.is_ok_and(|event| event.is_some()) {}
+            let read = tokio::task::spawn_blocking({
+                let path = self.path.clone();
+                move || Config::load(&path)
+            });
+            let Ok(read) = read.await else { continue };
+            match read {
+                Ok(config) => {
+                    complaint = None;
+                    if config == current {
+                        continue;
+                    }
+                    if config.differs_beyond_setup(&running) {
+                        warn!("[http], [rtmp], [server], [log] and [[file]] take effect at the next start");
+                    }
+                    info!("the configuration has changed: streams that start from now on follow it");
+                    setup.send_replace(config.setup());
+                    current = config;
                 }
-                if config.differs_beyond_setup(&running) {
-                    warn!("[http], [rtmp], [server], [log] and [[file]] take effect at the next start");
-                }
-                info!("the configuration has changed: streams that start from now on follow it");
-                setup.send_replace(config.setup());
-                current = config;
-            }
-            Err(error) => {
-                // Once for each mistake, however often the folder changes.
-                let error = error.to_string();
-                if complaint.as_ref() != Some(&error) {
-                    warn!("the configuration has changed and is not taken: {error}");
-                    complaint = Some(error);
+                Err(error) => {
+                    // Once for each mistake, however often the folder changes.
+                    let error = error.to_string();
+                    if complaint.as_ref() != Some(&error) {
+                        warn!("the configuration has changed and is not taken: {error}");
+                        complaint = Some(error);
+                    }
                 }
             }
         }
@@ -78,13 +88,14 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::runtime::Tasks;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
     struct Rig {
         folder: tempfile::TempDir,
         setup: watch::Receiver<Setup>,
-        _watching: crate::runtime::Task,
+        _tasks: Tasks,
     }
 
     impl Rig {
@@ -94,25 +105,15 @@ mod tests {
             let path = folder.path().join("headwater.toml");
             let running = Config::load(&path).unwrap();
             let (sender, setup) = watch::channel(running.setup());
-            let tasks = crate::runtime::Tasks::new();
-            let watching = tasks.spawn_owned("reload", watch(path, running, sender));
-            Self { folder, setup, _watching: watching }
+            let tasks = Tasks::new();
+            tasks.spawn("reload", Watch::begin(path).unwrap().follow(running, sender));
+            Self { folder, setup, _tasks: tasks }
         }
 
-        /// Repeats `change` until it is noticed, since the watch begins in its own time.
-        async fn linger_becomes(&mut self, secs: u64, change: impl Fn(&Path)) {
-            let mut setup = self.setup.clone();
-            let reached = setup.wait_for(|setup| setup.stream.linger == Duration::from_secs(secs));
-            let nudge = async {
-                loop {
-                    change(self.folder.path());
-                    tokio::time::sleep(Duration::from_millis(300)).await;
-                }
-            };
-            tokio::select! {
-                found = tokio::time::timeout(PATIENCE, reached) => { found.unwrap().unwrap(); }
-                () = nudge => {}
-            }
+        async fn linger_becomes(&mut self, secs: u64, change: impl FnOnce(&Path)) {
+            change(self.folder.path());
+            let reached = self.setup.wait_for(|setup| setup.stream.linger == Duration::from_secs(secs));
+            tokio::time::timeout(PATIENCE, reached).await.unwrap().unwrap();
         }
     }
 
@@ -142,9 +143,8 @@ mod tests {
             symlink("..data/headwater.toml", folder.join("headwater.toml")).unwrap();
         });
         rig.linger_becomes(2, |folder| {
-            std::fs::create_dir_all(folder.join("v2")).unwrap();
+            std::fs::create_dir(folder.join("v2")).unwrap();
             std::fs::write(folder.join("v2/headwater.toml"), text(2)).unwrap();
-            let _ = std::fs::remove_file(folder.join("..tmp"));
             symlink("v2", folder.join("..tmp")).unwrap();
             std::fs::rename(folder.join("..tmp"), folder.join("..data")).unwrap();
         })

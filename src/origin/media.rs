@@ -60,17 +60,14 @@ impl Origin {
             Lookup::NotYet => return Outcome::NotFound.say("This segment is not there yet.\n"),
             Lookup::Gone => return gone(),
         };
-        let tag = format_args!("{}-{}", epoch.0, sequence.0);
-        match form {
-            Form::Cmaf => {
-                let parts = segment.parts.iter().map(|part| part.data.clone()).collect();
-                self.send(Outcome::Segment, tag, parts, request)
-            }
+        let (outcome, parts) = match form {
+            Form::Cmaf => (Outcome::Segment, segment.parts.iter().map(|part| part.data.clone()).collect()),
             Form::Ts => match self.derived.ts(presentation, offered, &segment).await {
-                Ok(data) => self.send(Outcome::TsSegment, tag, [data].into(), request),
-                Err(response) => *response,
+                Ok(data) => (Outcome::TsSegment, [data].into()),
+                Err(response) => return *response,
             },
-        }
+        };
+        self.send(outcome, format_args!("{}-{}", epoch.0, sequence.0), parts, request)
     }
 
     /// Bytes that never change, whole or in part.

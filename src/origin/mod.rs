@@ -66,18 +66,20 @@ impl Origin {
 
 /// Answers any request for a stream; the fallback of the server's router.
 pub async fn handle(State(origin): State<Arc<Origin>>, request: Request) -> Response<Body> {
-    match *request.method() {
+    // A body that is not read must not be shared across an await.
+    let (request, _) = request.into_parts();
+    match request.method {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return Outcome::Preflight.respond(Body::empty()),
         _ => return Outcome::MethodNotAllowed.say("Only GET, HEAD and OPTIONS are answered here.\n"),
     }
-    let response = origin.answer(request.uri().path(), request.headers()).await;
+    let response = origin.answer(request.uri.path(), &request.headers).await;
     if response.status().is_client_error() {
         origin.stats.not_found.fetch_add(1, Ordering::Relaxed);
     } else if response.status().is_server_error() {
         origin.stats.unavailable.fetch_add(1, Ordering::Relaxed);
     }
-    if request.method() == Method::HEAD { without_body(response) } else { response }
+    if request.method == Method::HEAD { without_body(response) } else { response }
 }
 
 impl Origin {

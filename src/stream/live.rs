@@ -83,6 +83,8 @@ struct Run {
     transcoder: Option<Transcoder>,
     health: Health,
     cuts: Cuts,
+    /// The first cut has come.
+    has_begun: bool,
 }
 
 struct Outputs {
@@ -222,7 +224,7 @@ impl Stream {
             Event::Tracks(tracks) => {
                 self.end_run();
                 let tracks = self.timeline.tracks(&tracks);
-                self.begin_run(tracks)?;
+                self.begin_run(&tracks)?;
             }
             Event::Unit(unit) => {
                 self.place_publisher(unit.received);
@@ -279,10 +281,10 @@ impl Stream {
     fn break_run(&mut self) -> Result<(), String> {
         let Some(tracks) = self.run.as_ref().map(|run| Arc::clone(&run.tracks)) else { return Ok(()) };
         self.end_run();
-        self.begin_run(tracks)
+        self.begin_run(&tracks)
     }
 
-    fn begin_run(&mut self, tracks: Arc<[Track]>) -> Result<(), String> {
+    fn begin_run(&mut self, tracks: &Arc<[Track]>) -> Result<(), String> {
         let video = tracks.iter().find(|track| track.codec.video().is_some());
         let Some(leading) = video.or_else(|| tracks.first()) else { return Err("it has no tracks".to_owned()) };
         let config = &self.setup.transcode;
@@ -312,10 +314,10 @@ impl Stream {
         let pace = if video.is_some() && plan.copy_source { Pace::KeyFrames } else { Pace::Grid };
         self.segmenter.set_pace(pace);
         for (track, id) in &copied {
-            let track = tracks.iter().find(|candidate| candidate.id == *track);
+            // How far pictures are reordered shows with the first of them.
+            let track = tracks.iter().find(|candidate| candidate.id == *track && candidate.codec.audio().is_some());
             if let (Some(track), Some(live)) = (track, find(&mut self.renditions, id)) {
-                let language = track.language.clone().unwrap_or_else(|| self.setup.stream.language.clone());
-                live.set_track(Track { language: Some(language), ..track.clone() });
+                live.set_track(self.setup.stream.with_language(track));
             }
         }
 
@@ -344,7 +346,15 @@ impl Stream {
             "run begins"
         );
         let health = Health::default();
-        self.run = Some(Run { leading: leading.id, tracks: Arc::clone(&tracks), copied, transcoder, health, cuts });
+        self.run = Some(Run {
+            leading: leading.id,
+            tracks: Arc::clone(tracks),
+            copied,
+            transcoder,
+            health,
+            cuts,
+            has_begun: false,
+        });
         Ok(())
     }
 
@@ -391,6 +401,9 @@ impl Stream {
             while let Some(cut) = self.segmenter.push(&unit) {
                 run.cuts.push(cut.at);
                 self.renditions.iter_mut().filter(|live| live.active).for_each(|live| live.cut(cut));
+                if !std::mem::replace(&mut run.has_begun, true) {
+                    begin_pictures(run, &unit, &mut self.renditions);
+                }
             }
         }
         // Before the first cut there is no random access point to decode from.
@@ -435,11 +448,8 @@ impl Stream {
     fn output(&mut self, output: Option<Output>) {
         match output {
             Some(Output::Track { rendition, track }) => {
-                let language = self.setup.stream.language.clone();
                 if let Some(live) = find(&mut self.renditions, &rendition) {
-                    let is_sound = track.codec.audio().is_some();
-                    let language = if is_sound { track.language.clone().or(Some(language)) } else { None };
-                    live.set_track(Track { language, ..track });
+                    live.set_track(self.setup.stream.with_language(&track));
                 }
             }
             Some(Output::Unit { rendition, unit }) => {
@@ -557,16 +567,16 @@ impl Stream {
             info!("can be watched");
         }
         let offered: Vec<_> = self.renditions.iter().filter_map(Live::offered).collect();
-        // Small changes of measured rates are not worth another playlist.
-        let coarse = |bits: u64| (bits as f64).max(1.0).log(1.05).round();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a logarithm of bits per second")]
-        let shown = offered
+        let shown: Vec<_> = offered
             .iter()
             .map(|offered| {
                 let rendition = &offered.rendition;
-                (rendition.id.clone(), rendition.peak.get(), coarse(rendition.mean.get()) as u64, offered.shed)
+                // Small changes of the mean are not worth another playlist: five leading bits tell.
+                let mean = rendition.mean.get();
+                let coarse = mean >> mean.checked_ilog2().unwrap_or(0).saturating_sub(4);
+                (rendition.id.clone(), rendition.peak.get(), coarse, offered.shed)
             })
-            .collect::<Vec<_>>();
+            .collect();
         if self.shown.as_ref() == Some(&shown) {
             return;
         }
@@ -625,6 +635,19 @@ impl Stream {
             publish = publishers.recv() => publish.map_or(End::Expired, End::Replaced),
             () = shutdown.begun() => End::ShutDown,
         }
+    }
+}
+
+/// The first picture of a copied source tells how far it is reordered: what lies between its decoding and its showing.
+fn begin_pictures(run: &Run, first: &AccessUnit, renditions: &mut [Live]) {
+    let Some(track) = run.tracks.iter().find(|track| track.id == first.track && track.codec.video().is_some()) else {
+        return;
+    };
+    if let Some((_, id)) = run.copied.iter().find(|(copied, _)| *copied == track.id)
+        && let Some(live) = find(renditions, id)
+    {
+        let delay = first.pts.since(first.dts).map_or(0, |delay| delay.to_scale(track.timescale).ticks());
+        live.set_track(Track { delay, ..track.clone() });
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use registry::Registry;
 
-use crate::media::{Language, duration_text};
+use crate::media::{Language, Track, duration_text};
 use crate::{package, transcode, window};
 
 /// `[stream]` of the configuration.
@@ -37,6 +37,17 @@ impl Default for Config {
             max_streams: 100,
             language: "und".parse().expect("the tag for an undetermined language"),
         }
+    }
+}
+
+impl Config {
+    /// The track, with a language where it is sound.
+    fn with_language(&self, track: &Track) -> Track {
+        let mut track = track.clone();
+        if track.codec.audio().is_some() {
+            track.language.get_or_insert_with(|| self.language.clone());
+        }
+        track
     }
 }
 

@@ -18,6 +18,9 @@ use crate::window::Catalog;
 /// Publishers that wait for one stream's verdict; one more is told that the stream is busy.
 const DOOR: usize = 4;
 
+/// A stream's task says how it ended.
+type Ended = (StreamName, End);
+
 /// Lets publishers in.
 pub struct Registry {
     /// Read when a stream starts.
@@ -27,13 +30,15 @@ pub struct Registry {
     clock: Clock,
     tasks: Tasks,
     streams: HashMap<StreamName, mpsc::Sender<Publish>>,
-    ended: (mpsc::Sender<(StreamName, End)>, mpsc::Receiver<(StreamName, End)>),
+    ended: mpsc::Receiver<Ended>,
+    endings: mpsc::Sender<Ended>,
     last_epoch: Epoch,
 }
 
 impl Registry {
     /// Nothing is published yet.
     pub fn new(setup: watch::Receiver<Setup>, catalog: Catalog, stats: Arc<Stats>, clock: Clock) -> Self {
+        let (endings, ended) = mpsc::channel(DOOR);
         Self {
             setup,
             catalog,
@@ -41,7 +46,8 @@ impl Registry {
             clock,
             tasks: Tasks::new(),
             streams: HashMap::new(),
-            ended: mpsc::channel(DOOR),
+            ended,
+            endings,
             last_epoch: Epoch(0),
         }
     }
@@ -54,7 +60,7 @@ impl Registry {
                     Some(publish) => self.admit(publish, &shutdown),
                     None => break,
                 },
-                Some((name, end)) = self.ended.1.recv() => self.retire(&name, end, &shutdown),
+                Some((name, end)) = self.ended.recv() => self.retire(&name, end, &shutdown),
                 () = shutdown.begun() => break,
             }
         }
@@ -64,7 +70,7 @@ impl Registry {
         }
         // What has ended stays in the catalog: it is served until the server itself ends.
         while !self.streams.is_empty() {
-            let Some((name, end)) = self.ended.1.recv().await else { break };
+            let Some((name, end)) = self.ended.recv().await else { break };
             self.streams.remove(&name);
             if let End::Replaced(publish) = end {
                 publish.refuse(Refusal::ShuttingDown);
@@ -98,7 +104,7 @@ impl Registry {
         self.streams.insert(name.clone(), publishers);
         self.catalog.insert(&name, &presentation);
         self.stats.streams.store(self.streams.len() as u64, Ordering::Relaxed);
-        let (ended, shutdown) = (self.ended.0.clone(), shutdown.clone());
+        let (ended, shutdown) = (self.endings.clone(), shutdown.clone());
         let span = tracing::info_span!("stream", %name);
         let task = async move {
             let end = stream.run(source, waiting, shutdown).await;
