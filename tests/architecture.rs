@@ -24,10 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("origin", &["media", "container", "libav", "window", "manifest", "runtime"]),
     ("stream", &["media", "ingest", "transcode", "package", "window", "runtime"]),
     ("control", &["media", "ingest", "transcode", "package", "window", "origin", "stream", "libav", "runtime"]),
-    (
-        "server",
-        &["media", "ingest", "origin", "stream", "window", "control", "libav", "runtime"],
-    ),
+    ("server", &["media", "ingest", "origin", "stream", "window", "control", "libav", "runtime"]),
     // Bodies of the fuzz targets.
     ("fuzzing", &["bitstream", "container", "protocol", "media", "runtime"]),
 ];
@@ -39,7 +36,8 @@ const PURE: &[&str] = &["media", "bitstream", "container", "protocol", "package"
 const PURE_FILES: &[&str] = &["stream/timeline.rs", "transcode/ladder.rs", "window/snapshot.rs"];
 
 /// What a module that only computes must not name.
-const IMPURE: &[&str] = &["tokio::", "std::net", "std::fs", "std::thread", "std::env", "Instant::now", "SystemTime::now", "lock.now"];
+const IMPURE: &[&str] =
+    &["tokio::", "std::net", "std::fs", "std::thread", "std::env", "Instant::now", "SystemTime::now", "lock.now"];
 
 /// Where `unsafe` may stand.
 const UNSAFE: &str = "libav";

@@ -1,0 +1,11 @@
+//! The whole server, as its users meet it: the real binary, real publishers, real readers.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod commands;
+mod film;
+mod http;
+mod playlist;
+mod rig;
+mod sources;
+mod streams;
