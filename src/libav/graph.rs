@@ -1,6 +1,6 @@
 //! Filter graphs with one input and one output.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::ffi;
@@ -203,9 +203,10 @@ fn describe(sound: &Sound) -> String {
         layout = default;
     }
     // SAFETY: writes at most as many bytes as `text` has.
-    let length = unsafe { ffi::av_channel_layout_describe(&raw const layout, text.as_mut_ptr().cast(), text.len()) };
-    let length = usize::try_from(length).unwrap_or(1).clamp(1, text.len());
-    String::from_utf8_lossy(&text[..length - 1]).trim_end_matches('\0').to_owned()
+    let result = unsafe { ffi::av_channel_layout_describe(&raw const layout, text.as_mut_ptr().cast(), text.len()) };
+    // What it returns counts the NUL in some versions and not in others.
+    let text = if result < 0 { None } else { CStr::from_bytes_until_nul(&text).ok() };
+    text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

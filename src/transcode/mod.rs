@@ -7,10 +7,10 @@
 
 mod align;
 mod cuts;
-mod duration_text;
 mod encode;
 mod feed;
 pub mod ladder;
+mod ladder_text;
 mod lateness;
 mod pictures;
 mod rung;
