@@ -1,6 +1,8 @@
 //! Stage 1: sockets in. A listener turns each publisher into a [`Publish`] that waits for a verdict; policy is decided by
 //! whoever holds the other end of the [`Door`].
 
+pub mod generated;
+
 use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
