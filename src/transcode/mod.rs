@@ -193,6 +193,14 @@ impl Transcoder {
         }
     }
 
+    /// A track has other parameters from the next unit on, a random access point: another size, another profile, another
+    /// codec. The rungs stay what they are.
+    pub fn update(&mut self, track: &Track) {
+        for (_, feed) in self.feeds.iter_mut().filter(|(id, _)| *id == track.id) {
+            feed.update(track.clone());
+        }
+    }
+
     /// Nothing more will be fed: what is inside comes out, then the output closes.
     pub fn finish(mut self) {
         self.finished = true;

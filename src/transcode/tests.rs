@@ -163,6 +163,7 @@ fn sort(all: &mut BTreeMap<String, Got>, output: Output) {
 enum Input<'a> {
     Unit(&'a AccessUnit),
     Gap,
+    Track(&'a Track),
 }
 
 /// Everything through x264, nothing lost.
@@ -183,6 +184,7 @@ fn transcode<'a>(
         match one {
             Input::Unit(unit) => transcoder.feed(unit),
             Input::Gap => transcoder.gap(),
+            Input::Track(track) => transcoder.update(track),
         }
     }
     assert_eq!(transcoder.health(), Health::default());
@@ -284,9 +286,10 @@ fn interlaced_anamorphic_pictures_become_progressive_square_ones_each_once() {
 #[test]
 fn a_source_that_changes_its_size_is_fitted_into_the_rung() {
     let times = steady(60);
-    let wide = Clip::new(size(320, 180), &times[..30], &[0], 0, "repeat-headers=1");
-    let narrow = Clip::new(size(160, 120), &times[30..], &[0], 0, "repeat-headers=1");
-    let input = wide.units.iter().chain(&narrow.units).map(Input::Unit);
+    let wide = Clip::new(size(320, 180), &times[..30], &[0], 2, "");
+    let narrow = Clip::new(size(160, 120), &times[30..], &[0], 2, "");
+    let units = wide.units.iter().map(Input::Unit);
+    let input = units.chain([Input::Track(&narrow.track)]).chain(narrow.units.iter().map(Input::Unit));
     let all = transcode(Some((&wide.track, vec![rung("r", 160, 90)])), Vec::new(), &[times[0], times[30]], input);
     let got = &all["r"];
     assert_eq!((got.times(), got.keys()), (times.clone(), vec![times[0], times[30]]));
