@@ -153,6 +153,6 @@ fn ours(film: &str) -> Result<()> {
     if pictures != samples as usize * RUNGS.len() {
         return Err(format!("{pictures} pictures of {samples} samples came out").into());
     }
-    eprintln!("{pictures} pictures, {bytes} bytes");
+    println!("{pictures} pictures, {bytes} bytes");
     Ok(())
 }

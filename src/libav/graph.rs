@@ -1,6 +1,7 @@
 //! Filter graphs with one input and one output.
 
 use std::ffi::{CStr, c_int};
+use std::ops::Deref;
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::ffi;
@@ -36,9 +37,11 @@ impl Chain {
         Ok(Self { _graph: graph, input, output })
     }
 
-    /// Empties `frame`.
-    fn push(&mut self, frame: &ffmpeg::Frame) -> Result<(), Error> {
-        self.input.source().add(frame).map_err(Error::refused("filtering"))
+    // By value: libav empties what it is given.
+    fn push<F: Deref<Target = ffmpeg::Frame>>(&mut self, frame: F) -> Result<(), Error> {
+        let result = self.input.source().add(&frame).map_err(Error::refused("filtering"));
+        drop(frame);
+        result
     }
 
     fn finish(&mut self) {
@@ -103,7 +106,7 @@ impl PictureGraph {
 
     /// Puts a picture in.
     pub fn push(&mut self, picture: Picture) -> Result<(), Error> {
-        self.chain.push(&picture.0)
+        self.chain.push(picture.0)
     }
 
     /// Nothing more will be put in: lets out what waits.
@@ -173,7 +176,7 @@ impl SoundGraph {
 
     /// Puts sound in.
     pub fn push(&mut self, sound: Sound) -> Result<(), Error> {
-        self.chain.push(&sound.0)
+        self.chain.push(sound.0)
     }
 
     /// Nothing more will be put in: lets out what waits.

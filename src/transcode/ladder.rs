@@ -193,7 +193,7 @@ fn scaled(shown: Size, height: u32) -> Size {
     // To the nearest even number.
     let (long, short, target) = (u64::from(long), u64::from(short), u64::from(short_side));
     let nearest = (long * target + short) / (2 * short) * 2;
-    let long_side = u32::try_from(nearest.clamp(2, long & !1)).unwrap_or(u32::MAX & !1);
+    let long_side = u32::try_from(nearest.clamp(2, long & !1)).unwrap_or(!1);
     if shown.width >= shown.height {
         Size { width: long_side, height: short_side }
     } else {

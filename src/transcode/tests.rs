@@ -326,8 +326,11 @@ fn a_broken_access_unit_costs_pictures_up_to_the_next_random_access_point_only()
 /// An encoder that gives every picture back at once, or waits to be told to go on.
 struct Double {
     codec: Codec,
-    gate: Option<Arc<Mutex<(Sender<()>, Receiver<()>)>>>,
+    gate: Option<Arc<Mutex<Gate>>>,
 }
+
+/// Says that a picture has come, and is told to go on.
+type Gate = (Sender<()>, Receiver<()>);
 
 impl Encode for Double {
     fn encode(&mut self, picture: Picture, key: bool, coded: &mut Vec<Coded>) -> Result<(), Error> {
