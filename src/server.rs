@@ -155,7 +155,9 @@ fn start_sources(config: &Config, demo: Option<&StreamName>, door: &Door, tasks:
             }
         });
     }
-    let _ = demo;
+    if let Some(name) = demo {
+        ingest::generated::start(name.clone(), door.clone(), tasks, clock);
+    }
 }
 
 /// Waits until the last viewer has left, or the grace is over.

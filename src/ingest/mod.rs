@@ -2,6 +2,7 @@
 //! whoever holds the other end of the [`Door`].
 
 pub mod file;
+pub mod generated;
 pub mod rtmp;
 
 use std::net::SocketAddr;

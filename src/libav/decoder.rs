@@ -19,7 +19,7 @@ impl Decoder {
     /// Opens the decoder of a track. Times go in and come out in ticks of `scale`; 0 `threads` are as many as cores.
     pub fn open(track: &Track, scale: Timescale, threads: usize) -> Result<Self, Error> {
         let (id, extradata) = parameters(&track.codec);
-        let codec = ffmpeg::decoder::find(id).ok_or(Error::NoDecoder(track.codec.label()))?;
+        let codec = ffmpeg::decoder::find(id).ok_or_else(|| Error::NoDecoder(track.codec.label()))?;
         let mut context = ffmpeg::codec::Context::new_with_codec(codec);
         context.set_threading(threading::Config {
             kind: if threads == 1 { threading::Type::None } else { threading::Type::Frame },

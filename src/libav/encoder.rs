@@ -44,6 +44,8 @@ pub struct VideoSettings {
     pub threads: usize,
     /// Pictures between two references.
     pub b_frames: usize,
+    /// More of x264's own parameters, such as `"tff=1:sar=64/45"`; empty for none.
+    pub more: &'static str,
 }
 
 /// What the encoder writes into the stream about colours, taken from a picture that it will encode.
@@ -115,7 +117,7 @@ impl VideoEncoder {
         options.set("forced-idr", "1");
         options.set("sc_threshold", "0");
         // 4-byte lengths instead of start codes: what the stages behind take, without a copy.
-        options.set("x264-params", "annexb=0");
+        options.set("x264-params", &format!("annexb=0:{}", settings.more));
         Ok(Self(video.open_as_with(codec, options).map_err(Error::refused("opening libx264"))?))
     }
 
@@ -253,4 +255,71 @@ fn coded(packet: ffmpeg::Packet) -> Coded {
     let dts = packet.dts().unwrap_or(pts);
     let key = packet.flags().contains(Flags::KEY);
     Coded { pts, dts, key, data: Bytes::from_owner(Owned(packet)) }
+}
+
+/// Encodes planes of samples with any of libavcodec's encoders, to have something to decode in tests. Gives the extradata
+/// and the frames.
+#[cfg(test)]
+pub(crate) fn encode_sound_for_test(name: &str, rate: u32, planes: &[Vec<f32>]) -> (Vec<u8>, Vec<Coded>) {
+    let codec = ffmpeg::encoder::find_by_name(name).unwrap();
+    let mut audio = ffmpeg::codec::Context::new_with_codec(codec).encoder().audio().unwrap();
+    let packed = name == "flac";
+    let format = if packed { Sample::I16(sample::Type::Packed) } else { Sample::F32(sample::Type::Planar) };
+    let channels = u16::try_from(planes.len()).unwrap();
+    audio.set_rate(small(rate));
+    audio.set_format(format);
+    audio.set_time_base(ffmpeg::Rational::new(1, small(rate)));
+    audio.set_bit_rate(192_000);
+    // SAFETY: the pointer is used while `audio` lives.
+    let raw = unsafe { audio.as_mut_ptr() };
+    // SAFETY: a context that is not open belongs to us alone.
+    let raw = unsafe { &mut *raw };
+    // SAFETY: the layout is inside the context and empty so far.
+    unsafe { ffi::av_channel_layout_default(&raw mut raw.ch_layout, c_int::from(channels)) };
+    let encoder = audio.open_as(codec).unwrap();
+    let frame_size = usize::try_from(encoder.frame_size()).unwrap();
+    let mut encoder = AudioEncoder { encoder, channels, rate };
+    let mut all = Vec::new();
+    for start in (0..planes[0].len()).step_by(frame_size) {
+        let end = planes[0].len().min(start + frame_size);
+        let pts = i64::try_from(start).unwrap();
+        if packed {
+            encoder.send_packed_for_test(pts, planes, start..end);
+        } else {
+            let part: Vec<&[f32]> = planes.iter().map(|plane| &plane[start..end]).collect();
+            encoder.send(pts, &part).unwrap();
+        }
+        while let Some(coded) = encoder.receive().unwrap() {
+            all.push(coded);
+        }
+    }
+    encoder.finish();
+    while let Some(coded) = encoder.receive().unwrap() {
+        all.push(coded);
+    }
+    // FLAC's encoder ends with a packet that only has side data.
+    all.retain(|coded| !coded.data.is_empty());
+    (encoder.config(), all)
+}
+
+#[cfg(test)]
+impl AudioEncoder {
+    #[expect(clippy::cast_possible_truncation, reason = "samples are between -1 and 1")]
+    fn send_packed_for_test(&mut self, pts: i64, planes: &[Vec<f32>], range: std::ops::Range<usize>) {
+        let layout = ffmpeg::ChannelLayout::default(i32::from(self.channels));
+        let mut frame = ffmpeg::frame::Audio::new(Sample::I16(sample::Type::Packed), range.len(), layout);
+        frame.set_rate(self.rate);
+        frame.set_pts(Some(pts));
+        // SAFETY: the pointer is used while `frame` lives.
+        let raw = unsafe { frame.as_mut_ptr() };
+        // SAFETY: the frame belongs to us alone.
+        let to = unsafe { &mut (*raw).ch_layout };
+        // SAFETY: the layout is inside the frame and owns no memory.
+        unsafe { ffi::av_channel_layout_default(to, c_int::from(self.channels)) };
+        let samples = range.flat_map(|at| planes.iter().map(move |plane| (plane[at] * 32_000.0) as i16));
+        for (to, sample) in frame.data_mut(0).chunks_exact_mut(2).zip(samples) {
+            to.copy_from_slice(&sample.to_ne_bytes());
+        }
+        self.encoder.send_frame(&frame).unwrap();
+    }
 }

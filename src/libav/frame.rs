@@ -148,14 +148,15 @@ impl Picture {
 
     #[cfg(test)]
     pub(crate) fn turn_for_test(&mut self, cosine: i32, sine: i32) {
-        let data = self.0.new_side_data(side_data::Type::DisplayMatrix, 36).expect("memory");
-        drop(data);
+        assert!(self.0.new_side_data(side_data::Type::DisplayMatrix, 36).is_some());
         // SAFETY: the pointer is used while `self` lives.
         let frame = unsafe { self.0.as_mut_ptr() };
         // SAFETY: the side data was made above.
         let side = unsafe { ffi::av_frame_get_side_data(frame, side_data::Type::DisplayMatrix.into()) };
-        // SAFETY: it is 36 bytes, aligned for any type, and nobody else looks at it.
-        let matrix = unsafe { &mut *(*side).data.cast::<[i32; 9]>() };
+        // SAFETY: it was found: 36 bytes, aligned for any type, and nobody else looks at it.
+        let data = unsafe { (*side).data };
+        // SAFETY: as above.
+        let matrix = unsafe { &mut *data.cast::<[i32; 9]>() };
         *matrix = [cosine, sine, 0, -sine, cosine, 0, 0, 0, 1 << 30];
     }
 }

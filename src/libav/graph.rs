@@ -1,6 +1,7 @@
 //! Filter graphs with one input and one output.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
+use std::ops::Deref;
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::ffi;
@@ -36,9 +37,11 @@ impl Chain {
         Ok(Self { _graph: graph, input, output })
     }
 
-    /// Empties `frame`.
-    fn push(&mut self, frame: &ffmpeg::Frame) -> Result<(), Error> {
-        self.input.source().add(frame).map_err(Error::refused("filtering"))
+    // By value: libav empties what it is given.
+    fn push<F: Deref<Target = ffmpeg::Frame>>(&mut self, frame: F) -> Result<(), Error> {
+        let result = self.input.source().add(&frame).map_err(Error::refused("filtering"));
+        drop(frame);
+        result
     }
 
     fn finish(&mut self) {
@@ -103,7 +106,7 @@ impl PictureGraph {
 
     /// Puts a picture in.
     pub fn push(&mut self, picture: Picture) -> Result<(), Error> {
-        self.chain.push(&picture.0)
+        self.chain.push(picture.0)
     }
 
     /// Nothing more will be put in: lets out what waits.
@@ -173,7 +176,7 @@ impl SoundGraph {
 
     /// Puts sound in.
     pub fn push(&mut self, sound: Sound) -> Result<(), Error> {
-        self.chain.push(&sound.0)
+        self.chain.push(sound.0)
     }
 
     /// Nothing more will be put in: lets out what waits.
@@ -203,9 +206,10 @@ fn describe(sound: &Sound) -> String {
         layout = default;
     }
     // SAFETY: writes at most as many bytes as `text` has.
-    let length = unsafe { ffi::av_channel_layout_describe(&raw const layout, text.as_mut_ptr().cast(), text.len()) };
-    let length = usize::try_from(length).unwrap_or(1).clamp(1, text.len());
-    String::from_utf8_lossy(&text[..length - 1]).trim_end_matches('\0').to_owned()
+    let result = unsafe { ffi::av_channel_layout_describe(&raw const layout, text.as_mut_ptr().cast(), text.len()) };
+    // What it returns counts the NUL in some versions and not in others.
+    let text = if result < 0 { None } else { CStr::from_bytes_until_nul(&text).ok() };
+    text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

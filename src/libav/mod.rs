@@ -16,6 +16,8 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::ffi;
 
 pub use decoder::Decoder;
+#[cfg(test)]
+pub(crate) use encoder::encode_sound_for_test;
 pub use encoder::{AudioEncoder, Coded, Colors, VideoEncoder, VideoSettings};
 pub use frame::{Layout, Picture, Rotation, Sound};
 pub use graph::{PictureGraph, SoundGraph};

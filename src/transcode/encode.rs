@@ -32,6 +32,7 @@ pub(super) fn x264(threads: usize) -> Open {
             tune: None,
             threads: if threads == 0 { enough_threads(rung, frame_rate) } else { threads },
             b_frames: 2,
+            more: "",
         };
         let encoder = VideoEncoder::open(&settings, Colors::of(picture))?;
         Ok(Box::new(X264 { encoder, frame_rate }))

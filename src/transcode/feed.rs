@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use super::{Pressure, Shared};
-use crate::media::{AccessUnit, MediaDuration, MediaTime};
+use crate::media::{AccessUnit, MediaDuration, MediaTime, Track};
 
 /// About two seconds of coded pictures: what a decoder may be behind before anything is lost.
 const QUEUE: usize = 64;
@@ -19,6 +19,8 @@ pub(super) enum Work {
     },
     /// What follows does not join.
     Gap,
+    /// What follows has other parameters.
+    Track(Box<Track>),
 }
 
 pub(super) struct Feed {
@@ -29,11 +31,13 @@ pub(super) struct Feed {
     losing: Option<MediaTime>,
     /// A gap found the queue full and goes ahead of the next unit.
     gap_owed: bool,
+    /// So did new parameters.
+    track_owed: Option<Track>,
 }
 
 pub(super) fn channel(pressure: Pressure, shared: &Arc<Shared>) -> (Feed, Receiver<Work>) {
     let (queue, work) = sync_channel(QUEUE);
-    (Feed { queue, pressure, shared: Arc::clone(shared), losing: None, gap_owed: false }, work)
+    (Feed { queue, pressure, shared: Arc::clone(shared), losing: None, gap_owed: false, track_owed: None }, work)
 }
 
 impl Feed {
@@ -42,8 +46,11 @@ impl Feed {
         if passes && self.gap_owed {
             self.gap_owed = !self.send(Work::Gap);
         }
+        if passes && let Some(track) = self.track_owed.take() {
+            self.update(track);
+        }
         let lost = self.losing.and_then(|since| unit.dts.since(since));
-        if passes && !self.gap_owed && self.send(Work::Unit { unit: unit.clone(), lost }) {
+        if passes && !self.gap_owed && self.track_owed.is_none() && self.send(Work::Unit { unit: unit.clone(), lost }) {
             self.losing = None;
         } else {
             self.losing.get_or_insert(unit.dts);
@@ -53,6 +60,12 @@ impl Feed {
 
     pub(super) fn gap(&mut self) {
         self.gap_owed = !self.send(Work::Gap);
+    }
+
+    pub(super) fn update(&mut self, track: Track) {
+        if !self.send(Work::Track(Box::new(track.clone()))) {
+            self.track_owed = Some(track);
+        }
     }
 
     /// Whether it went, or nobody listens any more.

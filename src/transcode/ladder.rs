@@ -3,7 +3,6 @@
 //! A rung's *height* is the shorter side of the picture, as people mean it who say "720p": a portrait picture of
 //! 1080x1920 has a 720p rung of 720x1280.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -44,8 +43,7 @@ impl Default for Config {
 }
 
 /// The renditions that are wished for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "LadderText", into = "LadderText")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Ladder {
     /// `"auto"`
     #[default]
@@ -55,8 +53,7 @@ pub enum Ladder {
 }
 
 /// One item of a ladder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "StepText", into = "StepText")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// `"source"`: the publisher's own pictures, copied.
     Source,
@@ -96,96 +93,7 @@ pub enum RungCodec {
     H264,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum LadderText {
-    Word(String),
-    List(Vec<Step>),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum StepText {
-    Word(String),
-    Rung(RungConfig),
-}
-
-impl TryFrom<LadderText> for Ladder {
-    type Error = String;
-    fn try_from(text: LadderText) -> Result<Self, String> {
-        match text {
-            LadderText::Word(word) if word == "auto" => Ok(Self::Auto),
-            LadderText::Word(word) => Err(format!(
-                "\"{}\" is no ladder (try \"auto\" or [\"source\", {{ height = 720 }}])",
-                word.escape_default()
-            )),
-            LadderText::List(steps) if steps.is_empty() => Err("a ladder has one rendition at least".to_owned()),
-            LadderText::List(steps) => {
-                let mut names = HashSet::new();
-                match steps.iter().map(Step::name).find(|name| !names.insert(name.clone())) {
-                    Some(twice) => Err(format!("two renditions are called \"{twice}\"")),
-                    None => Ok(Self::List(steps)),
-                }
-            }
-        }
-    }
-}
-
-impl From<Ladder> for LadderText {
-    fn from(ladder: Ladder) -> Self {
-        match ladder {
-            Ladder::Auto => Self::Word("auto".to_owned()),
-            Ladder::List(steps) => Self::List(steps),
-        }
-    }
-}
-
-impl Step {
-    fn name(&self) -> String {
-        match self {
-            Self::Source => SOURCE.to_owned(),
-            Self::Rung(rung) => rung.name.clone().unwrap_or_else(|| format!("{}p", rung.height)),
-        }
-    }
-}
-
-impl TryFrom<StepText> for Step {
-    type Error = String;
-    fn try_from(text: StepText) -> Result<Self, String> {
-        match text {
-            StepText::Word(word) if word == SOURCE => Ok(Self::Source),
-            StepText::Word(word) => Err(format!(
-                "\"{}\" is no rendition (try \"source\" or {{ height = 720, bitrate = \"2500k\" }})",
-                word.escape_default()
-            )),
-            StepText::Rung(rung) => {
-                if !(16..=4320).contains(&rung.height) {
-                    return Err(format!("a rung's height is 16 to 4320, not {}", rung.height));
-                }
-                if rung.frame_rate.is_some_and(|rate| !(1..=240).contains(&rate)) {
-                    return Err("a rung's frame rate is 1 to 240".to_owned());
-                }
-                if rung.bitrate.is_some_and(|rate| !(10_000..=500_000_000).contains(&rate.get())) {
-                    return Err("a rung's bit rate is 10k to 500M".to_owned());
-                }
-                let step = Self::Rung(rung);
-                step.name().parse::<RenditionId>().map_err(|why| format!("a rung's name: {why}"))?;
-                Ok(step)
-            }
-        }
-    }
-}
-
-impl From<Step> for StepText {
-    fn from(step: Step) -> Self {
-        match step {
-            Step::Source => Self::Word(SOURCE.to_owned()),
-            Step::Rung(rung) => Self::Rung(rung),
-        }
-    }
-}
-
-const SOURCE: &str = "source";
+pub(super) const SOURCE: &str = "source";
 
 /// The rungs of `auto`.
 const AUTO: [u32; 4] = [720, 480, 360, 240];
@@ -285,7 +193,7 @@ fn scaled(shown: Size, height: u32) -> Size {
     // To the nearest even number.
     let (long, short, target) = (u64::from(long), u64::from(short), u64::from(short_side));
     let nearest = (long * target + short) / (2 * short) * 2;
-    let long_side = u32::try_from(nearest.clamp(2, long & !1)).unwrap_or(u32::MAX & !1);
+    let long_side = u32::try_from(nearest.clamp(2, long & !1)).unwrap_or(!1);
     if shown.width >= shown.height {
         Size { width: long_side, height: short_side }
     } else {
@@ -316,6 +224,8 @@ fn usual_bitrate(height: u32, source: Option<FrameRate>, limit: Option<u32>) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -340,7 +250,7 @@ mod tests {
             sizes(&auto, &video(1920, 1080, (1, 1)), Rotation::None),
             ["720p 1280x720", "480p 854x480", "360p 640x360", "240p 426x240"]
         );
-        assert_eq!(sizes(&auto, &video(854, 480, (1, 1)), Rotation::None), ["360p 640x360", "240p 426x240"]);
+        assert_eq!(sizes(&auto, &video(854, 480, (1, 1)), Rotation::None), ["360p 640x360", "240p 428x240"]);
         assert!(plan(&auto, Some(&video(320, 180, (1, 1))), Rotation::None).copy_source);
         assert!(plan(&auto, None, Rotation::None).rungs.is_empty());
     }
@@ -383,7 +293,9 @@ mod tests {
             ("ladder = [\"sauce\"]", "no rendition"),
             ("ladder = [{ height = 1 }]", "16 to 4320"),
             ("ladder = [{ height = 720 }, { name = \"720p\", height = 480 }]", "two renditions are called"),
-            ("ladder = [{ name = \"A b\", height = 480 }]", "name"),
+            ("ladder = [{ name = \"A b\", height = 480 }]", "names no rendition"),
+            ("ladder = [{ height = 480, bitrate = \"fast\" }]", "no bit rate"),
+            ("ladder = [{ height = 480, width = 640 }]", "unknown field"),
             ("rungs = 3", "unknown field"),
         ] {
             let error = toml::from_str::<Config>(text).unwrap_err().to_string();

@@ -7,10 +7,10 @@
 
 mod align;
 mod cuts;
-mod duration_text;
 mod encode;
 mod feed;
 pub mod ladder;
+mod ladder_text;
 mod lateness;
 mod pictures;
 mod rung;
@@ -191,6 +191,14 @@ impl Transcoder {
     pub fn gap(&mut self) {
         for (_, feed) in &mut self.feeds {
             feed.gap();
+        }
+    }
+
+    /// A track has other parameters from the next unit on, a random access point: another size, another profile, another
+    /// codec. The rungs stay what they are.
+    pub fn update(&mut self, track: &Track) {
+        for (_, feed) in self.feeds.iter_mut().filter(|(id, _)| *id == track.id) {
+            feed.update(track.clone());
         }
     }
 

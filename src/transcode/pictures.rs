@@ -120,6 +120,7 @@ impl Source {
                     self.restart();
                     self.fan.gap();
                 }
+                Work::Track(track) => self.update(&track),
             }
             if self.fan.is_over() {
                 return;
@@ -157,6 +158,14 @@ impl Source {
             self.shared.decode_errors.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "a picture cannot be decoded; waiting for a random access point");
             self.restart();
+        }
+    }
+
+    fn update(&mut self, track: &Track) {
+        self.restart();
+        match Decoder::open(track, Timescale::MPEG, threads(track.codec.video())) {
+            Ok(decoder) => self.decoder = decoder,
+            Err(error) => self.fan.shed_all(&error.to_string()),
         }
     }
 
@@ -311,6 +320,13 @@ impl Fan {
         for outlet in &mut self.outlets {
             outlet.fresh = !matches!(outlet.offer(Job::Gap, self.pressure), Offer::Taken);
         }
+    }
+
+    fn shed_all(&mut self, reason: &str) {
+        while !self.outlets.is_empty() {
+            self.shed(0, reason);
+        }
+        self.deliver();
     }
 
     /// The last rung stays, with holes: it is more than nothing.

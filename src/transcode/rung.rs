@@ -96,7 +96,6 @@ struct State {
 }
 
 impl Worker {
-    #[expect(clippy::too_many_arguments, reason = "its own fields, once")]
     pub(super) fn new(
         rung: Rung,
         of: (TrackId, Option<Language>),
@@ -234,7 +233,7 @@ struct DecodeClock {
 
 impl DecodeClock {
     fn place(&mut self, coded: &Coded) -> i64 {
-        let delay = *self.delay.get_or_insert((coded.pts - coded.dts).max(0));
+        let delay = *self.delay.get_or_insert_with(|| (coded.pts - coded.dts).max(0));
         self.key = if coded.key { (coded.pts, 0) } else { (self.key.0, self.key.1 + 1) };
         let mut dts = coded.dts;
         if self.key.1 < 2 {

@@ -90,6 +90,11 @@ impl Worker {
             match work {
                 Work::Unit { unit, .. } => self.unit(&unit)?,
                 Work::Gap => self.restart()?,
+                Work::Track(track) => {
+                    self.restart()?;
+                    self.decoder = Decoder::open(&track, track.timescale, 1)?;
+                    self.track = *track;
+                }
             }
         }
         if self.shared.is_abandoned() {

@@ -100,7 +100,8 @@ fn look(init: &[u8], data: &[u8]) -> (f64, f64, bool) {
                     .edts
                     .as_ref()
                     .and_then(|edts| edts.elst.as_ref())
-                    .and_then(|elst| elst.entries[0].media_time).unwrap_or(0);
+                    .and_then(|elst| elst.entries[0].media_time)
+                    .unwrap_or(0);
             }
         }
         delay
