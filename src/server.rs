@@ -60,7 +60,7 @@ pub enum StartError {
 /// Everything that is needed to serve, with its ports bound.
 pub struct Server {
     config: Config,
-    config_path: Option<PathBuf>,
+    reload: Option<reload::Watch>,
     http: TcpListener,
     rtmp: rtmp::Listener,
     demo: Option<StreamName>,
@@ -74,7 +74,14 @@ impl Server {
         let listen = |what, address, key| move |source| StartError::Listen { what, address, key, source };
         let http = runtime::listen(config.http.listen).map_err(listen("HTTP", config.http.listen, "http.listen"))?;
         let rtmp = rtmp::bind(config.rtmp.clone()).map_err(listen("RTMP", config.rtmp.listen, "rtmp.listen"))?;
-        Ok(Self { config, config_path, http, rtmp, demo: None })
+        let reload = config_path.and_then(|path| match reload::Watch::begin(path) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                warn!(%error, "the configuration is not watched: changes need a restart");
+                None
+            }
+        });
+        Ok(Self { config, reload, http, rtmp, demo: None })
     }
 
     /// Publishes a generated picture and sound under this name, too.
@@ -116,13 +123,7 @@ impl Server {
             no_more_viewers.clone(),
         );
         viewers.spawn("http", http);
-        let reload = self.config_path.and_then(|path| match reload::Watch::begin(path) {
-            Ok(watch) => Some(sources.spawn_owned("reload", watch.follow(self.config.clone(), setup))),
-            Err(error) => {
-                warn!(%error, "the configuration is not watched: changes need a restart");
-                None
-            }
-        });
+        let reload = self.reload.map(|watch| sources.spawn_owned("reload", watch.follow(self.config.clone(), setup)));
         let listener =
             sources.spawn_owned("rtmp", self.rtmp.run(door.clone(), sources.clone(), clock, Arc::clone(&stats.rtmp)));
         start_sources(&self.config, self.demo.as_ref(), &door, &sources, clock);

@@ -34,29 +34,28 @@ impl Watch {
         Ok(Self { path, changed, _watcher: watcher })
     }
 
-    /// Follows the changes for as long as it is polled. `running` is what the process was started with.
+    /// Follows the changes for as long as it is polled, beginning with those since the process was started with `running`.
     pub async fn follow(mut self, running: Config, setup: watch::Sender<Setup>) {
         let mut current = running.clone();
         let mut complaint = None;
-        while self.changed.recv().await.is_some() {
-            while tokio::time::timeout(QUIET, self.changed.recv()).await.is_ok_and(|event| event.is_some()) {}
+        loop {
             let read = tokio::task::spawn_blocking({
                 let path = self.path.clone();
                 move || Config::load(&path)
             });
-            let Ok(read) = read.await else { continue };
+            // A panic in there is reported by the panic hook; the next event reads again.
+            let Ok(read) = read.await else { return };
             match read {
                 Ok(config) => {
                     complaint = None;
-                    if config == current {
-                        continue;
+                    if config != current {
+                        if config.differs_beyond_setup(&running) {
+                            warn!("[http], [rtmp], [server], [log] and [[file]] take effect at the next start");
+                        }
+                        info!("the configuration has changed: streams that start from now on follow it");
+                        setup.send_replace(config.setup());
+                        current = config;
                     }
-                    if config.differs_beyond_setup(&running) {
-                        warn!("[http], [rtmp], [server], [log] and [[file]] take effect at the next start");
-                    }
-                    info!("the configuration has changed: streams that start from now on follow it");
-                    setup.send_replace(config.setup());
-                    current = config;
                 }
                 Err(error) => {
                     // Once for each mistake, however often the folder changes.
@@ -67,6 +66,10 @@ impl Watch {
                     }
                 }
             }
+            if self.changed.recv().await.is_none() {
+                return;
+            }
+            while tokio::time::timeout(QUIET, self.changed.recv()).await.is_ok_and(|event| event.is_some()) {}
         }
     }
 }

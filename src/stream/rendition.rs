@@ -122,6 +122,10 @@ impl Live {
     pub(super) fn collect(&mut self, frame: Frame<'_>) -> Option<Arc<Segment>> {
         let mut newest = None;
         while let Some(packaged) = self.packager.as_mut().and_then(Packager::pull) {
+            // A playlist does not begin with gaps: this rendition begins with its first segment.
+            if packaged.parts.is_empty() && self.window.is_none() {
+                continue;
+            }
             let samples = packaged.samples;
             let segment = placed(packaged, frame);
             self.measure.add(segment.len(), samples, segment.duration, frame.targets.segment_secs);
@@ -131,8 +135,7 @@ impl Live {
         newest
     }
 
-    /// Gaps for the spans up to `until` that are missing, each like `segment`. None before the first segment: a playlist
-    /// does not begin with gaps.
+    /// Gaps for the spans up to `until` that are missing, each like `segment`.
     pub(super) fn fill(&mut self, until: MediaSequence, segment: &Segment, frame: Frame<'_>) {
         while let Some(next) = self.window.as_ref().and_then(Window::next).filter(|next| *next < until) {
             self.append(Segment { sequence: next, parts: Vec::new(), key_frame: None, ..segment.clone() }, frame);

@@ -55,7 +55,8 @@ fn sound_that_begins_late_is_heard() {
     let late = pictures("320x180", "-itsoffset 3 -f lavfi -i sine=f=440:r=48000") + " -c:a aac -b:a 64k";
     let _publisher = server.push("late", &late);
     let text = server.wait_for("/late/_/audio.m3u8", |text| playlist::media(text).segments.len() >= 2);
-    assert!(!text.contains("ENDLIST"));
+    // Nothing is listed for the time before.
+    assert!(!text.contains("EXT-X-GAP"), "{text}");
     server.wait_for("/late/index.m3u8", |text| text.contains("TYPE=AUDIO"));
     assert_eq!(ffprobe(&server.url("/late/_/audio.m3u8"), "stream=codec_name"), ["aac"]);
 }
@@ -111,7 +112,7 @@ fn an_mp4_file_is_published_again_and_again() {
     ));
     let list = playlist::of(&server, "channel1", "source", 3);
     assert!(list.segments.iter().all(|segment| (segment.duration - 2.0).abs() < 0.01));
-    assert_eq!(ffprobe(&server.url("/channel1/_/source.ts.m3u8"), "stream=codec_name"), ["h264", "aac"]);
+    assert_eq!(ffprobe(&server.url("/channel1/_/source.ts.m3u8"), "stream=codec_name")[..2], ["h264", "aac"]);
     server.wait_for_log("/nowhere.mp4");
 }
 

@@ -101,8 +101,17 @@ fn a_picture_that_changes_size_goes_on_behind_a_discontinuity() {
     server.wait_for_log("publisher left");
     let text = server.wait_for("/cam/_/source.m3u8", |text| text.contains("init-1.mp4"));
     assert!(text.contains("#EXT-X-DISCONTINUITY\n"), "{text}");
-    let sizes = crate::rig::ffprobe(&server.url("/cam/_/source.m3u8"), "stream=width,height");
-    assert_eq!(sizes[0], "320,180");
+    let list = playlist::media(&text);
+    let probed = |index: usize| {
+        let map = list.segments[..=index].iter().rev().find_map(|segment| segment.map.as_ref()).unwrap();
+        let mut file = server.get_bytes(&format!("/cam/_/{}", map.uri)).1;
+        file.extend(server.get_bytes(&format!("/cam/_/{}", list.segments[index].uri)).1);
+        let path = folder.join("segment.mp4");
+        std::fs::write(&path, file).unwrap();
+        crate::rig::ffprobe(path.to_str().unwrap(), "stream=width,height")
+    };
+    assert_eq!(probed(0), ["320,180"]);
+    assert_eq!(probed(list.segments.len() - 1), ["640,360"]);
     // The rung keeps its size through the change.
     server.wait_for("/cam/_/120p.m3u8", |text| text.matches("#EXTINF").count() >= 6);
 }
