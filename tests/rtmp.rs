@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::BytesMut;
+use headwater::bitstream::amf0::Value;
 use headwater::ingest::rtmp::{Config, Stats, bind};
 use headwater::ingest::{Publish, Refusal, Source};
 use headwater::media::{AccessUnit, Codec, Event, Size, Track};
@@ -221,6 +223,18 @@ impl Client {
         self.0.write_all(&bytes).await.unwrap();
     }
 
+    async fn command(&mut self, values: &[Value]) {
+        let mut payload = BytesMut::new();
+        values.iter().for_each(|value| value.write(&mut payload));
+        assert!(payload.len() <= 128, "one chunk");
+        self.message(20, &payload).await;
+    }
+
+    async fn publish(&mut self, app: &str, key: &str) {
+        self.command(&["connect".into(), 1.0.into(), Value::object([("app", app.into())])]).await;
+        self.command(&["publish".into(), 0.0.into(), Value::Null, key.into()]).await;
+    }
+
     /// Everything until the server closes.
     async fn rest(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
@@ -286,19 +300,65 @@ async fn a_window_of_zero_means_no_acknowledgements_and_pings_are_answered() {
     assert_eq!(answer[7], 3, "an acknowledgement");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_handshake_that_stalls_is_given_up() {
     let origin = origin().await;
     let mut client = Client::connect(&origin).await;
     client.0.write_all(&[3, 0, 0]).await.unwrap();
+    until(&origin.stats.connections, 1).await;
+    tokio::time::pause();
     assert!(client.rest().await.is_empty());
-    assert_eq!(origin.stats.dropped.load(Ordering::Relaxed), 1);
+    until(&origin.stats.dropped, 1).await;
 }
 
-#[tokio::test(start_paused = true)]
+// Time is paused once nothing more is sent: it then jumps to the deadline, and not past bytes that are under way.
+#[tokio::test]
 async fn a_connection_that_publishes_nothing_is_given_up() {
     let origin = origin().await;
     let client = Client::open(&origin).await;
+    tokio::time::pause();
     client.rest().await;
     until(&origin.stats.dropped, 1).await;
+}
+
+#[tokio::test]
+async fn a_publisher_that_falls_silent_is_let_go() {
+    let mut origin = origin().await;
+    let mut client = Client::open(&origin).await;
+    client.publish("live", "cam1").await;
+    let mut source = origin.publisher().await.accept().unwrap();
+    tokio::time::pause();
+    assert!(source.next().await.is_none(), "the stream sees that it has gone");
+    client.rest().await;
+    until(&origin.stats.dropped, 1).await;
+}
+
+#[tokio::test]
+async fn a_publisher_that_leaves_as_obs_does_ends_its_stream_before_its_connection() {
+    let mut origin = origin().await;
+    let mut client = Client::open(&origin).await;
+    client.publish("live", "cam1").await;
+    let mut source = origin.publisher().await.accept().unwrap();
+    client.message(8, &[0xAF, 0, 0x12, 0x10]).await;
+    client.message(8, &[0xAF, 1, 1, 2, 3]).await;
+    client.command(&["FCUnpublish".into(), 6.0.into(), Value::Null, "cam1".into()]).await;
+    client.command(&["deleteStream".into(), 7.0.into(), Value::Null, 1.0.into()]).await;
+    assert!(matches!(source.next().await, Some(Event::Tracks(_))), "what was held back comes out");
+    assert!(matches!(source.next().await, Some(Event::Unit(_))));
+    assert!(source.next().await.is_none());
+    // The connection is still there, and may publish again.
+    client.command(&["publish".into(), 0.0.into(), Value::Null, "cam2".into()]).await;
+    assert_eq!(origin.publisher().await.name.as_str(), "live/cam2");
+    client.0.shutdown().await.unwrap();
+    client.rest().await;
+    assert_eq!(origin.stats.dropped.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn the_configuration_is_its_default_where_nothing_is_said_and_refuses_what_it_does_not_know() {
+    assert_eq!(toml::from_str::<Config>("").unwrap(), Config::default());
+    let written = toml::to_string(&Config::default()).unwrap();
+    assert!(written.contains("idle_timeout = \"10s\""), "{written}");
+    assert_eq!(toml::from_str::<Config>(&written).unwrap(), Config::default());
+    assert!(toml::from_str::<Config>("idle = 3").is_err());
 }

@@ -126,7 +126,7 @@ impl Lane {
     }
 
     fn take_nal_units(&mut self, data: &Bytes, kind: Kind) -> Result<(Change, bool, Bytes), BitstreamError> {
-        let (Some(Codec::H264 { config, .. }) | Some(Codec::H265 { config, .. })) = &self.codec else {
+        let Some(Codec::H264 { config, .. } | Codec::H265 { config, .. }) = &self.codec else {
             return Ok((Change::None, false, Bytes::new()));
         };
         let found = nal::normalize(data, self.length_size, kind)?;

@@ -78,7 +78,7 @@ pub(super) fn video(mut body: Bytes) -> Result<Vec<Packet>, FlvError> {
     let key = frame_type == 1;
     let command = frame_type == 5;
     if first & 0x80 != 0 {
-        return enhanced(body, low, VIDEO_PACKETS, |kind, coding, mut data| {
+        return enhanced(body, low, &VIDEO_PACKETS, |kind, coding, mut data| {
             const METADATA: u8 = 4;
             if command && kind != METADATA {
                 return Ok(None);
@@ -126,7 +126,7 @@ pub(super) fn audio(mut body: Bytes) -> Result<Vec<Packet>, FlvError> {
     let frame = |data| Content::Frame { key: true, offset: 0, data };
     let coding = match first >> 4 {
         9 => {
-            return enhanced(body, first & 0xF, AUDIO_PACKETS, |kind, _, data| {
+            return enhanced(body, first & 0xF, &AUDIO_PACKETS, |kind, _, data| {
                 Ok(match kind {
                     0 => Some(Content::Config(data)),
                     1 => Some(frame(data)),
@@ -168,7 +168,7 @@ const AUDIO_PACKETS: Packets = Packets { what: "audio", multitrack: 5, coding: C
 fn enhanced(
     mut body: Bytes,
     mut kind: u8,
-    packets: Packets,
+    packets: &Packets,
     content: impl Fn(u8, Coding, Bytes) -> Result<Option<Content>, FlvError>,
 ) -> Result<Vec<Packet>, FlvError> {
     let short = || FlvError::Short(packets.what);

@@ -21,6 +21,9 @@ const HEVC_SETS: &str = "00000001 40010c01ffff01600000030090000003000003003f9598
 const IDR: &[u8] = &[0, 0, 0, 3, 0x65, 1, 2];
 const SLICE: &[u8] = &[0, 0, 0, 2, 0x41, 3];
 
+/// Numbers and codecs of all tracks.
+type Names = Vec<(u16, &'static str)>;
+
 struct Publisher {
     demuxer: Demuxer,
     now: Instant,
@@ -53,7 +56,7 @@ impl Publisher {
     }
 
     /// Codecs of every `Tracks`, and the units.
-    fn out(&mut self) -> (Vec<Vec<(u16, &'static str)>>, Vec<AccessUnit>) {
+    fn out(&mut self) -> (Vec<Names>, Vec<AccessUnit>) {
         let (mut tracks, mut units) = (Vec::new(), Vec::new());
         while let Some(event) = self.demuxer.pull() {
             match event {
@@ -241,7 +244,8 @@ fn enhanced_rtmp_brings_av1_and_vp9() {
 fn enhanced_rtmp_brings_opus_ac3_eac3_flac_mp3_and_aac() {
     let flac = hex("664c614300000022120012000004f70005670ac442f00000227447a8bdc104009b7485185e039ef921e8");
     let opus = hex("4f707573486561640102380180bb0000000000");
-    let cases: [(&[u8; 4], &[u8], &[u8], &str); 6] = [
+    type Case<'a> = (&'a [u8; 4], &'a [u8], &'a [u8], &'a str);
+    let cases: [Case<'_>; 6] = [
         (b"Opus", &opus, &[1, 2], "Opus"),
         (b"fLaC", &flac, &[1, 2], "FLAC"),
         (b"mp4a", &[0x12, 0x10], &[1, 2], "AAC"),
