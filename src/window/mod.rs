@@ -268,7 +268,7 @@ mod tests {
         let mut window = window(Duration::from_secs(60));
         let reader = window.reader();
         let (reached, ()) = tokio::join!(reader.reach(Position { sequence: MediaSequence(1), part: None }), async {
-            fill(&mut window, 0..2)
+            fill(&mut window, 0..2);
         });
         assert_eq!(reached.listed().len(), 2);
         window.set_ended(true);

@@ -114,8 +114,13 @@ fn look(init: &[u8], data: &[u8]) -> (f64, f64, bool) {
         let entries = &traf.trun[0].samples;
         let ticks: u64 = entries.iter().map(|entry| u64::from(entry.duration.unwrap())).sum();
         let first_offset = entries.get(0).unwrap().cts.unwrap_or_default();
-        let shown = (start as f64 + first_offset as f64) / timescale;
-        return (shown, ticks as f64 / timescale, entries.get(0).unwrap().flags.unwrap() & 0x0001_0000 == 0);
+        #[expect(clippy::cast_precision_loss, reason = "ticks of a short test are far below 2^53")]
+        let seconds = |ticks: u64| ticks as f64 / timescale;
+        return (
+            seconds(start.strict_add_signed(first_offset)),
+            seconds(ticks),
+            entries.get(0).unwrap().flags.unwrap() & 0x0001_0000 == 0,
+        );
     }
     panic!("no moof");
 }

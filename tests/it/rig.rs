@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use headwater::runtime::Clock;
 
 /// How long anything may take on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -105,7 +107,7 @@ impl Server {
 
     /// Waits until `look` finds something.
     pub(crate) fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-        let started = Instant::now();
+        let started = Clock.now();
         loop {
             if let Some(found) = look() {
                 return found;
