@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Door, Publish};
-use crate::bitstream::{self, BitstreamError, h264, nal};
+use crate::bitstream::{self, BitstreamError, h264};
 use crate::libav::{self, AudioEncoder, Coded, Colors, Picture, VideoEncoder, VideoSettings};
 use crate::media::{
     AccessUnit, Bitrate, Event, FrameRate, MediaDuration, MediaTime, Size, StreamName, Timescale, Track, TrackId,
@@ -130,17 +130,8 @@ impl Studio {
         Ok(Self { bars, video, audio, audio_scale, samples: 0 })
     }
 
-    fn tracks(&self) -> Result<Vec<Track>, BitstreamError> {
-        let sets = self.video.parameter_sets();
-        let mut annex_b = Vec::new();
-        for nal in nal::length_prefixed(&sets, 4) {
-            annex_b.extend_from_slice(&[0, 0, 0, 1]);
-            annex_b.extend_from_slice(nal?);
-        }
-        let mut codec = h264::codec(h264::config_from_annexb(&annex_b)?)?;
-        if let crate::media::Codec::H264 { video, .. } = &mut codec {
-            video.frame_rate = Some(FrameRate { numerator: FRAME_RATE, denominator: 1 });
-        }
+    fn tracks(&self) -> Result<Vec<Track>, GeneratedError> {
+        let codec = h264::codec(h264::config_from_annexb(&self.video.parameter_sets()?)?)?;
         let video = Track { id: VIDEO, timescale: Timescale::MPEG, codec, language: None, delay: 0 };
         let codec = bitstream::aac::codec(self.audio.config().into())?;
         let audio = Track { id: AUDIO, timescale: self.audio_scale, codec, language: None, delay: 1024 };
@@ -294,6 +285,7 @@ mod tests {
         let tracks = studio.tracks().unwrap();
         let Codec::H264 { video, .. } = &tracks[0].codec else { panic!("H.264") };
         assert_eq!((video.size, tracks[1].codec.samples_per_unit()), (SIZE, Some(1024)));
+        assert_eq!(video.frame_rate, Some(FrameRate { numerator: 30, denominator: 1 }));
         let mut units = Vec::new();
         for n in 0..62 {
             studio.shoot(n, SystemTime::UNIX_EPOCH, &mut units).unwrap();

@@ -75,10 +75,7 @@ impl Clip {
         }
         encoder.finish();
         coded.extend(std::iter::from_fn(|| encoder.receive().unwrap()));
-        let annex_b = crate::bitstream::nal::length_prefixed(&encoder.parameter_sets(), 4)
-            .flat_map(|nal| [&[0, 0, 0, 1], nal.unwrap()].concat())
-            .collect::<Vec<u8>>();
-        let config = crate::bitstream::h264::config_from_annexb(&annex_b).unwrap();
+        let config = crate::bitstream::h264::config_from_annexb(&encoder.parameter_sets().unwrap()).unwrap();
         let codec = crate::bitstream::h264::codec(config).unwrap();
         let track = Track { id: TrackId(1), timescale: Timescale::MPEG, codec, language: None, delay: 0 };
         let units = coded.into_iter().map(|coded| unit(&coded, Timescale::MPEG, TrackId(1))).collect();
