@@ -151,6 +151,7 @@ impl Transcoder {
         pressure: Pressure,
         open: encode::Open,
     ) -> Result<Self, TranscodeError> {
+        libav::init();
         let shared = Arc::new(Shared::default());
         let mut feeds = Vec::new();
         if let Some((track, rungs)) = video.filter(|(_, rungs)| !rungs.is_empty()) {
