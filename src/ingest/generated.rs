@@ -227,6 +227,7 @@ fn draw(bars: &Picture, n: u64, wall: SystemTime) -> Picture {
     fill(&mut picture, x, y, 96, 96, WHITE);
     fill(&mut picture, x + 16, y + 16, 64, 64, BLACK);
     fill(&mut picture, n_small % 120 * SIZE.width as usize / 120, 0, 4, SIZE.height as usize, WHITE);
+    snow(&mut picture, n);
     let clock = clock_text(wall);
     let left = (SIZE.width as usize - clock.len() * 64) / 2;
     fill(&mut picture, left - 32, 280, clock.len() * 64 + 48, 160, BLACK);
@@ -235,6 +236,24 @@ fn draw(bars: &Picture, n: u64, wall: SystemTime) -> Picture {
     }
     picture
 }
+
+/// Noise at the bottom, without which the encoder would find nothing to spend its bits on.
+fn snow(picture: &mut Picture, seed: u64) {
+    let (luma, stride) = picture.plane_mut(0);
+    let from = (SIZE.height as usize - SNOW_ROWS) * stride;
+    // Marsaglia's xorshift; never zero.
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    for samples in luma.get_mut(from..).unwrap_or_default().chunks_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        for (sample, noise) in samples.iter_mut().zip(state.to_le_bytes()) {
+            *sample = 64 + noise / 2;
+        }
+    }
+}
+
+const SNOW_ROWS: usize = 32;
 
 /// `HH:MM:SS.mmm` in UTC.
 fn clock_text(wall: SystemTime) -> String {
