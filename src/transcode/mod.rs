@@ -8,6 +8,7 @@
 mod align;
 mod cuts;
 mod encode;
+mod fan;
 mod feed;
 pub mod ladder;
 mod ladder_text;
