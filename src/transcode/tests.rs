@@ -448,6 +448,27 @@ fn a_rung_that_was_late_goes_on_at_a_cut_and_says_what_is_missing() {
     assert_eq!(large.shed, None);
 }
 
+#[test]
+fn a_rung_whose_encoder_fails_is_shed_with_the_reason_and_the_others_go_on() {
+    let times = steady(60);
+    let clip = Clip::new(size(64, 64), &times, &[0], 2, "");
+    let (sender, mut output) = mpsc::channel(1_000);
+    let rungs = vec![Rung { preset: "hasty".to_owned(), ..rung("bad", 64, 64) }, rung("good", 32, 32)];
+    let (config, cuts) = (Config::default(), Cuts::default());
+    let video = Some((&clip.track, rungs));
+    let mut transcoder = Transcoder::start(video, Vec::new(), &config, &cuts, &sender, Pressure::Wait).unwrap();
+    drop(sender);
+    clip.units.iter().for_each(|unit| transcoder.feed(unit));
+    transcoder.finish();
+    let mut all = BTreeMap::new();
+    while let Some(output) = output.blocking_recv() {
+        sort(&mut all, output);
+    }
+    assert!(all["bad"].units.is_empty());
+    assert!(all["bad"].shed.as_ref().unwrap().contains("libx264"), "{:?}", all["bad"].shed);
+    assert_eq!((all["good"].times(), all["good"].shed.as_ref()), (times, None));
+}
+
 fn tone(samples: usize, channels: usize) -> Vec<Vec<f32>> {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^24")]
     let sample = |n: usize| (n as f32 * 0.05).sin() * 0.2;
