@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Door, Publish};
-use crate::bitstream::{self, BitstreamError, h264, nal};
+use crate::bitstream::{self, BitstreamError, h264};
 use crate::libav::{self, AudioEncoder, Coded, Colors, Picture, VideoEncoder, VideoSettings};
 use crate::media::{
     AccessUnit, Bitrate, Event, FrameRate, MediaDuration, MediaTime, Size, StreamName, Timescale, Track, TrackId,
@@ -130,17 +130,8 @@ impl Studio {
         Ok(Self { bars, video, audio, audio_scale, samples: 0 })
     }
 
-    fn tracks(&self) -> Result<Vec<Track>, BitstreamError> {
-        let sets = self.video.parameter_sets();
-        let mut annex_b = Vec::new();
-        for nal in nal::length_prefixed(&sets, 4) {
-            annex_b.extend_from_slice(&[0, 0, 0, 1]);
-            annex_b.extend_from_slice(nal?);
-        }
-        let mut codec = h264::codec(h264::config_from_annexb(&annex_b)?)?;
-        if let crate::media::Codec::H264 { video, .. } = &mut codec {
-            video.frame_rate = Some(FrameRate { numerator: FRAME_RATE, denominator: 1 });
-        }
+    fn tracks(&self) -> Result<Vec<Track>, GeneratedError> {
+        let codec = h264::codec(h264::config_from_annexb(&self.video.parameter_sets()?)?)?;
         let video = Track { id: VIDEO, timescale: Timescale::MPEG, codec, language: None, delay: 0 };
         let codec = bitstream::aac::codec(self.audio.config().into())?;
         let audio = Track { id: AUDIO, timescale: self.audio_scale, codec, language: None, delay: 1024 };
@@ -236,6 +227,7 @@ fn draw(bars: &Picture, n: u64, wall: SystemTime) -> Picture {
     fill(&mut picture, x, y, 96, 96, WHITE);
     fill(&mut picture, x + 16, y + 16, 64, 64, BLACK);
     fill(&mut picture, n_small % 120 * SIZE.width as usize / 120, 0, 4, SIZE.height as usize, WHITE);
+    snow(&mut picture, n);
     let clock = clock_text(wall);
     let left = (SIZE.width as usize - clock.len() * 64) / 2;
     fill(&mut picture, left - 32, 280, clock.len() * 64 + 48, 160, BLACK);
@@ -244,6 +236,24 @@ fn draw(bars: &Picture, n: u64, wall: SystemTime) -> Picture {
     }
     picture
 }
+
+/// Noise at the bottom, without which the encoder would find nothing to spend its bits on.
+fn snow(picture: &mut Picture, seed: u64) {
+    let (luma, stride) = picture.plane_mut(0);
+    let from = (SIZE.height as usize - SNOW_ROWS) * stride;
+    // Marsaglia's xorshift; never zero.
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    for samples in luma.get_mut(from..).unwrap_or_default().chunks_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        for (sample, noise) in samples.iter_mut().zip(state.to_le_bytes()) {
+            *sample = 64 + noise / 2;
+        }
+    }
+}
+
+const SNOW_ROWS: usize = 32;
 
 /// `HH:MM:SS.mmm` in UTC.
 fn clock_text(wall: SystemTime) -> String {
@@ -294,6 +304,7 @@ mod tests {
         let tracks = studio.tracks().unwrap();
         let Codec::H264 { video, .. } = &tracks[0].codec else { panic!("H.264") };
         assert_eq!((video.size, tracks[1].codec.samples_per_unit()), (SIZE, Some(1024)));
+        assert_eq!(video.frame_rate, Some(FrameRate { numerator: 30, denominator: 1 }));
         let mut units = Vec::new();
         for n in 0..62 {
             studio.shoot(n, SystemTime::UNIX_EPOCH, &mut units).unwrap();

@@ -109,9 +109,16 @@ fn parameters(codec: &Codec) -> (Id, Vec<u8>) {
 }
 
 fn set_extradata(context: &mut ffi::AVCodecContext, extradata: &[u8]) -> Result<(), Error> {
-    if extradata.is_empty() {
-        return Ok(());
+    if !extradata.is_empty() {
+        // The context frees it.
+        context.extradata = padded(extradata)?;
+        context.extradata_size = c_int::try_from(extradata.len()).unwrap_or_default();
     }
+    Ok(())
+}
+
+/// A copy in libav's own memory, with the zeros behind it that libav's readers need.
+pub(super) fn padded(extradata: &[u8]) -> Result<*mut u8, Error> {
     let padding = usize::try_from(ffi::AV_INPUT_BUFFER_PADDING_SIZE).unwrap_or_default();
     // SAFETY: allocates; the result is checked.
     let memory = unsafe { ffi::av_mallocz(extradata.len() + padding) }.cast::<u8>();
@@ -120,8 +127,5 @@ fn set_extradata(context: &mut ffi::AVCodecContext, extradata: &[u8]) -> Result<
     }
     // SAFETY: `memory` is new and longer than what is copied into it.
     unsafe { memory.copy_from_nonoverlapping(extradata.as_ptr(), extradata.len()) };
-    // The context frees it.
-    context.extradata = memory;
-    context.extradata_size = c_int::try_from(extradata.len()).unwrap_or_default();
-    Ok(())
+    Ok(memory)
 }

@@ -9,7 +9,7 @@ use ffmpeg_next::ffi;
 use ffmpeg_next::format::{Pixel, Sample, sample};
 use ffmpeg_next::{color, packet::Flags};
 
-use super::{Error, Picture, answer};
+use super::{Error, Picture, answer, timing};
 use crate::media::{Bitrate, FrameRate, Size, Timescale};
 
 /// What an encoder gave out.
@@ -70,7 +70,10 @@ impl Colors {
 }
 
 /// libx264. After each [`send`](Self::send), take all that has come out.
-pub struct VideoEncoder(ffmpeg::encoder::video::Encoder);
+pub struct VideoEncoder {
+    encoder: ffmpeg::encoder::video::Encoder,
+    frame_rate: FrameRate,
+}
 
 impl VideoEncoder {
     /// Opens it. Random access points come where they are asked for and nowhere else.
@@ -118,31 +121,40 @@ impl VideoEncoder {
         options.set("sc_threshold", "0");
         // 4-byte lengths instead of start codes: what the stages behind take, without a copy.
         options.set("x264-params", &format!("annexb=0:{}", settings.more));
-        Ok(Self(video.open_as_with(codec, options).map_err(Error::refused("opening libx264"))?))
+        let encoder = video.open_as_with(codec, options).map_err(Error::refused("opening libx264"))?;
+        Ok(Self { encoder, frame_rate: settings.frame_rate })
     }
 
     /// Encodes one picture, as a random access point (an IDR picture) when `key`.
     pub fn send(&mut self, picture: &mut Picture, key: bool) -> Result<(), Error> {
         picture.ask_key(key);
-        self.0.send_frame(&picture.0).map_err(Error::refused("encoding pictures"))
+        self.encoder.send_frame(&picture.0).map_err(Error::refused("encoding pictures"))
     }
 
     /// Nothing more will be sent: lets out what waits.
     pub fn finish(&mut self) {
         // The only answer besides "done" is that it was told before.
-        let _ = self.0.send_eof();
+        let _ = self.encoder.send_eof();
     }
 
     /// The next coded picture; `None` when more must be sent first.
     pub fn receive(&mut self) -> Result<Option<Coded>, Error> {
         let mut packet = ffmpeg::Packet::empty();
-        let came = answer("encoding pictures", self.0.receive_packet(&mut packet))?;
+        let came = answer("encoding pictures", self.encoder.receive_packet(&mut packet))?;
         Ok(came.then(|| coded(packet)))
     }
 
-    /// The parameter sets, SPS and PPS, each after its 4-byte length.
-    pub fn parameter_sets(&self) -> Vec<u8> {
-        extradata(&self.0)
+    /// The parameter sets, SPS and PPS, in Annex B; they announce the frame rate that was asked for.
+    pub fn parameter_sets(&self) -> Result<Vec<u8>, Error> {
+        // x264 was told to write lengths, also here.
+        let mut annex_b = extradata(&self.encoder);
+        let mut at = 0;
+        while let Some(length) = annex_b.get_mut(at..at + 4) {
+            let nal = length.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+            length.copy_from_slice(&[0, 0, 0, 1]);
+            at += 4 + nal;
+        }
+        Ok(timing::announce(&annex_b, self.frame_rate)?.unwrap_or(annex_b))
     }
 }
 

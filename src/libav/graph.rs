@@ -234,6 +234,21 @@ mod tests {
     }
 
     #[test]
+    fn odd_sizes_become_the_rungs_even_one() {
+        let mut picture = Picture::blank(Size { width: 641, height: 465 });
+        for plane in 0..3 {
+            picture.plane_mut(plane).0.fill(128);
+        }
+        picture.set_pts(1);
+        let size = Size { width: 330, height: 240 };
+        let mut graph = PictureGraph::scaler(picture.layout(), size, Timescale::MPEG).unwrap();
+        graph.push(picture).unwrap();
+        let scaled = graph.pull().unwrap().unwrap();
+        let layout = scaled.layout();
+        assert!(layout.size == size && layout.is_plain() && layout.sample_aspect == (1, 1));
+    }
+
+    #[test]
     fn a_picture_that_lies_on_its_side_is_set_upright() {
         // White above, black below: turned by a quarter clockwise, the white is on the right.
         let mut picture = Picture::blank(Size { width: 64, height: 32 });

@@ -9,6 +9,7 @@ mod encoder;
 mod frame;
 mod graph;
 mod log;
+mod timing;
 
 use std::ffi::CStr;
 

@@ -74,17 +74,8 @@ impl Encode for X264 {
     }
 
     fn codec(&self) -> Result<Codec, TranscodeError> {
-        let (mut sps, mut pps) = (Vec::new(), Vec::new());
-        for nal in bitstream::nal::length_prefixed(&self.encoder.parameter_sets(), 4) {
-            let nal = nal?;
-            match nal.first().map(|header| header & 0x1F) {
-                Some(7) => sps.push(bytes::Bytes::copy_from_slice(nal)),
-                Some(8) => pps.push(bytes::Bytes::copy_from_slice(nal)),
-                _ => {}
-            }
-        }
-        let mut codec = bitstream::h264::codec(bitstream::h264::config(&sps, &pps)?)?;
-        // The stream itself only says how fine its clock is.
+        let config = bitstream::h264::config_from_annexb(&self.encoder.parameter_sets()?)?;
+        let mut codec = bitstream::h264::codec(config)?;
         if let Codec::H264 { video, .. } = &mut codec {
             video.frame_rate = Some(self.frame_rate);
         }

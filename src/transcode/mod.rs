@@ -8,6 +8,7 @@
 mod align;
 mod cuts;
 mod encode;
+mod fan;
 mod feed;
 pub mod ladder;
 mod ladder_text;
@@ -152,6 +153,7 @@ impl Transcoder {
         pressure: Pressure,
         open: encode::Open,
     ) -> Result<Self, TranscodeError> {
+        libav::init();
         let shared = Arc::new(Shared::default());
         let mut feeds = Vec::new();
         if let Some((track, rungs)) = video.filter(|(_, rungs)| !rungs.is_empty()) {

@@ -75,10 +75,7 @@ impl Clip {
         }
         encoder.finish();
         coded.extend(std::iter::from_fn(|| encoder.receive().unwrap()));
-        let annex_b = crate::bitstream::nal::length_prefixed(&encoder.parameter_sets(), 4)
-            .flat_map(|nal| [&[0, 0, 0, 1], nal.unwrap()].concat())
-            .collect::<Vec<u8>>();
-        let config = crate::bitstream::h264::config_from_annexb(&annex_b).unwrap();
+        let config = crate::bitstream::h264::config_from_annexb(&encoder.parameter_sets().unwrap()).unwrap();
         let codec = crate::bitstream::h264::codec(config).unwrap();
         let track = Track { id: TrackId(1), timescale: Timescale::MPEG, codec, language: None, delay: 0 };
         let units = coded.into_iter().map(|coded| unit(&coded, Timescale::MPEG, TrackId(1))).collect();
@@ -449,6 +446,27 @@ fn a_rung_that_was_late_goes_on_at_a_cut_and_says_what_is_missing() {
     assert_eq!(large.skipped, [(times[17], times[60], 43)]);
     assert_eq!(large.keys(), [times[0], times[60], times[90]]);
     assert_eq!(large.shed, None);
+}
+
+#[test]
+fn a_rung_whose_encoder_fails_is_shed_with_the_reason_and_the_others_go_on() {
+    let times = steady(60);
+    let clip = Clip::new(size(64, 64), &times, &[0], 2, "");
+    let (sender, mut output) = mpsc::channel(1_000);
+    let rungs = vec![Rung { preset: "hasty".to_owned(), ..rung("bad", 64, 64) }, rung("good", 32, 32)];
+    let (config, cuts) = (Config::default(), Cuts::default());
+    let video = Some((&clip.track, rungs));
+    let mut transcoder = Transcoder::start(video, Vec::new(), &config, &cuts, &sender, Pressure::Wait).unwrap();
+    drop(sender);
+    clip.units.iter().for_each(|unit| transcoder.feed(unit));
+    transcoder.finish();
+    let mut all = BTreeMap::new();
+    while let Some(output) = output.blocking_recv() {
+        sort(&mut all, output);
+    }
+    assert!(all["bad"].units.is_empty());
+    assert!(all["bad"].shed.as_ref().unwrap().contains("libx264"), "{:?}", all["bad"].shed);
+    assert_eq!((all["good"].times(), all["good"].shed.as_ref()), (times, None));
 }
 
 fn tone(samples: usize, channels: usize) -> Vec<Vec<f32>> {
