@@ -57,6 +57,7 @@ struct Open {
     /// Decode time of the first sample.
     start: Option<MediaTime>,
     ticks: u64,
+    bytes: u64,
 }
 
 impl Packager {
@@ -103,7 +104,7 @@ impl Packager {
         };
         while let Some(next) = self.cuts.pop_front_if(|cut| cut.at <= shown) {
             self.close(next.at);
-            self.open = Some(Open { cut: next, samples: Vec::new(), start: None, ticks: 0 });
+            self.open = Some(Open { cut: next, samples: Vec::new(), start: None, ticks: 0, bytes: 0 });
         }
         if self.open.is_some() {
             self.held = Some(unit);
@@ -127,8 +128,8 @@ impl Packager {
     }
 
     /// Bytes of the segment in progress.
-    pub fn open_bytes(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.samples.iter().map(|sample| sample.data.len()).sum())
+    pub fn open_bytes(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.bytes)
     }
 
     fn store(&mut self, unit: &AccessUnit, duration: u32) {
@@ -137,6 +138,7 @@ impl Packager {
         let dts = unit.dts.to_scale(scale);
         open.start.get_or_insert(dts);
         open.ticks += u64::from(duration);
+        open.bytes += unit.data.len() as u64;
         let offset = unit.pts.to_scale(scale).ticks() - dts.ticks();
         open.samples.push(Sample {
             duration,
