@@ -46,7 +46,7 @@ impl Collector for Stats {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        let counters: [(&str, &str, &AtomicU64); 27] = [
+        let counters: [(&str, &str, &AtomicU64); 28] = [
             ("rtmp_connections", "Connections of RTMP publishers", &rtmp.connections),
             ("rtmp_refused", "RTMP publishers that were not let in", &rtmp.refused),
             ("rtmp_dropped", "RTMP publishers that were let go because they fell silent", &rtmp.dropped),
@@ -63,6 +63,7 @@ impl Collector for Stats {
             ("timestamps_mended", "Timestamps that jumped, fell or overlapped", &stream.timestamps_mended),
             ("decode_errors", "Access units that could not be decoded", &stream.decode_errors),
             ("pictures_skipped", "Pictures that late rungs left out", &stream.pictures_skipped),
+            ("decoder_overflows", "Access units that found the decoder's queue full", &stream.decoder_overflows),
             ("rungs_shed", "Rungs given up because the machine could not keep up", &stream.rungs_shed),
             ("sound_lost", "Frames of sound given up while they waited for pictures", &stream.sound_lost),
             ("http_connections", "Viewers' connections", &origin.connections),

@@ -1,35 +1,24 @@
 //! The task of one live stream. It alone changes the stream's windows; everything comes to it as messages: the publisher's
 //! events, what the ladder made of them, the next publisher.
-//!
-//! The time between two discontinuities is a *run*: one publisher with one set of tracks. Every run has a transcoder of its
-//! own; the one before may still be draining while the next has begun.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use super::rendition::{Frame, Live};
+use super::rendition::Frame;
+use super::renditions::Renditions;
+use super::run::{Drains, Plan, Run};
 use super::timeline::{Counts, ORIGIN_SECS, Placed, Timeline};
 use super::{Setup, Stats};
 use crate::ingest::{Publish, Refusal, Source};
-use crate::media::{
-    AccessUnit, Codec, Epoch, Event, MediaDuration, MediaTime, RenditionId, Segment, StreamName, Timescale, Track,
-    TrackId,
-};
+use crate::media::{AccessUnit, Epoch, Event, MediaDuration, MediaTime, RenditionId, StreamName, Timescale, Track};
 use crate::package::{Pace, Segmenter};
 use crate::runtime::{Clock, Shutdown};
-use crate::transcode::{self, Cuts, Health, Output, Pressure, Rotation, Transcoder};
+use crate::transcode::Output;
 use crate::window::{Presentation, Publisher, State, Texts};
-
-/// Units between the codecs and this task, which never waits long; an encoder that finds it full waits.
-const OUTPUT_QUEUE: usize = 256;
-
-/// How long what is inside the codecs may take to come out after their publisher left.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// A rendition that has nothing after this many segments of another is not waited for.
 const STRAGGLER_SEGMENTS: u64 = 3;
@@ -62,36 +51,14 @@ pub(super) struct Stream {
     counted: Counts,
     segmenter: Segmenter,
     overruns: u64,
-    renditions: Vec<Live>,
+    renditions: Renditions,
     run: Option<Run>,
-    /// Transcoders that are draining, oldest first; the newest is the current run's.
-    outputs: VecDeque<Outputs>,
+    drains: Drains,
     state: State,
     /// What `presentation` was made from last; `None` when it must be made anew.
     shown: Option<Vec<(RenditionId, u64, u64, bool)>>,
     /// Something may differ from what `presentation` says.
     is_dirty: bool,
-}
-
-/// What belongs to the current publisher and its current tracks.
-struct Run {
-    tracks: Arc<[Track]>,
-    /// The track that cuts follow: pictures where there are any.
-    leading: TrackId,
-    /// Renditions that are the publisher's own units.
-    copied: Vec<(TrackId, RenditionId)>,
-    transcoder: Option<Transcoder>,
-    health: Health,
-    cuts: Cuts,
-    /// The first cut has come.
-    has_begun: bool,
-}
-
-struct Outputs {
-    receiver: mpsc::Receiver<Output>,
-    renditions: Vec<RenditionId>,
-    /// When a transcoder that was told to finish is no longer waited for.
-    until: Option<Instant>,
 }
 
 impl Stream {
@@ -129,9 +96,9 @@ impl Stream {
             counted: Counts::default(),
             segmenter,
             overruns: 0,
-            renditions: Vec::new(),
+            renditions: Renditions::default(),
             run: None,
-            outputs: VecDeque::new(),
+            drains: Drains::default(),
             state: State::Starting,
             shown: None,
             is_dirty: true,
@@ -149,9 +116,9 @@ impl Stream {
         self.begin_publisher(source);
         let mut alone_until = None;
         loop {
-            let drain_until = self.outputs.front().and_then(|outputs| outputs.until);
+            let drain_until = self.drains.until();
             tokio::select! {
-                output = next_output(&mut self.outputs) => self.output(output),
+                output = self.drains.next() => self.output(output),
                 event = next_event(&mut self.source) => match event {
                     Some(event) => {
                         if let Err(reason) = self.event(event) {
@@ -168,7 +135,7 @@ impl Stream {
                         self.begin_publisher(source);
                     }
                 },
-                () = sleep_until(drain_until) => self.abandon_oldest_outputs(),
+                () = sleep_until(drain_until) => self.abandon_oldest_run(),
                 () = sleep_until(alone_until) => {
                     self.end();
                     return self.expire(publishers, shutdown).await;
@@ -202,6 +169,7 @@ impl Stream {
         self.source = Some((source, publisher));
         self.timeline.restart();
         self.is_fresh = true;
+        self.renditions.forgive();
         if self.state == State::Waiting {
             self.state = State::Live;
         }
@@ -285,109 +253,48 @@ impl Stream {
     }
 
     fn begin_run(&mut self, tracks: &Arc<[Track]>) -> Result<(), String> {
-        let video = tracks.iter().find(|track| track.codec.video().is_some());
-        let Some(leading) = video.or_else(|| tracks.first()) else { return Err("it has no tracks".to_owned()) };
-        let config = &self.setup.transcode;
-        let plan = transcode::plan(config, video.and_then(|track| track.codec.video()), Rotation::default());
-
-        let mut copied = Vec::new();
-        let mut wanted = Vec::new();
-        if let Some(video) = video.filter(|_| plan.copy_source) {
-            copied.push((video.id, source_id()));
-            wanted.push(source_id());
-        }
-        let mut encoded: Vec<RenditionId> = plan.rungs.iter().map(|rung| rung.id.clone()).collect();
-        wanted.extend(encoded.iter().cloned());
-        let mut to_aac = Vec::new();
-        for (index, track) in tracks.iter().filter(|track| track.codec.audio().is_some()).enumerate() {
-            let id = audio_id(index);
-            wanted.push(id.clone());
-            if matches!(track.codec, Codec::Aac(_)) {
-                copied.push((track.id, id));
-            } else {
-                encoded.push(id.clone());
-                to_aac.push((id, track.clone()));
-            }
-        }
-        self.set_active(&wanted);
-
-        let pace = if video.is_some() && plan.copy_source { Pace::KeyFrames } else { Pace::Grid };
-        self.segmenter.set_pace(pace);
-        for (track, id) in &copied {
+        let plan = Plan::of(tracks, &self.setup.transcode, |id| self.renditions.is_shed(id));
+        let plan = plan.ok_or("it has no tracks")?;
+        self.renditions.set_active(&plan.renditions);
+        self.segmenter.set_pace(plan.pace);
+        for (id, rendition) in &plan.copied {
             // How far pictures are reordered shows with the first of them.
-            let track = tracks.iter().find(|candidate| candidate.id == *track && candidate.codec.audio().is_some());
-            if let (Some(track), Some(live)) = (track, find(&mut self.renditions, id)) {
+            let sound = tracks.iter().find(|track| track.id == *id && track.codec.audio().is_some());
+            if let (Some(track), Some(live)) = (sound, self.renditions.get(rendition)) {
                 live.set_track(self.setup.stream.with_language(track));
             }
         }
-
-        let cuts = Cuts::default();
-        let transcoder = if encoded.is_empty() {
-            None
-        } else {
-            let (sender, receiver) = mpsc::channel(OUTPUT_QUEUE);
-            let rungs = video.map(|video| (video, plan.rungs.clone()));
-            let started = Transcoder::start(rungs, to_aac, &self.setup.transcode, &cuts, &sender, Pressure::Live);
-            match started {
-                Ok(transcoder) => {
-                    self.outputs.push_back(Outputs { receiver, renditions: encoded, until: None });
-                    Some(transcoder)
-                }
-                Err(error) => {
-                    warn!(%error, "the ladder cannot start: only what is copied can be watched");
-                    encoded.iter().for_each(|id| self.shed(id));
-                    None
-                }
+        let mut run = Run::new(&plan, tracks);
+        match run.start_codecs(&plan, &self.setup) {
+            Ok(outputs) => outputs.into_iter().for_each(|outputs| self.drains.push(outputs)),
+            Err(error) => {
+                warn!(%error, "the ladder cannot start: only what is copied can be watched");
+                plan.encoded().iter().for_each(|id| self.renditions.shed(id));
             }
-        };
+        }
+        self.run = Some(run);
         info!(
             tracks = %tracks.iter().map(describe).collect::<Vec<_>>().join(" + "),
             rungs = %plan.rungs.iter().map(|rung| rung.id.as_str()).collect::<Vec<_>>().join(" "),
             "run begins"
         );
-        let health = Health::default();
-        self.run = Some(Run {
-            leading: leading.id,
-            tracks: Arc::clone(tracks),
-            copied,
-            transcoder,
-            health,
-            cuts,
-            has_begun: false,
-        });
         Ok(())
-    }
-
-    /// Renditions that this run makes; new ones are added behind the others of their kind's order.
-    fn set_active(&mut self, wanted: &[RenditionId]) {
-        for live in &mut self.renditions {
-            live.active = wanted.contains(&live.id) && !live.shed;
-        }
-        for id in wanted {
-            if !self.renditions.iter().any(|live| live.id == *id) {
-                self.renditions.push(Live::new(id.clone()));
-            }
-        }
-        self.renditions.sort_by_key(|live| wanted.iter().position(|id| *id == live.id).unwrap_or(usize::MAX));
     }
 
     /// Nothing of this run will follow; what is inside packagers and codecs comes out.
     fn end_run(&mut self) {
         let Some(run) = self.run.take() else { return };
         if let Some(withdrawn) = self.segmenter.discontinuity() {
-            self.renditions.iter_mut().for_each(|live| live.withdraw(withdrawn));
+            self.renditions.withdraw(withdrawn);
         }
         self.stats.discontinuities.fetch_add(1, Ordering::Relaxed);
         for (_, id) in &run.copied {
-            if let Some(live) = find(&mut self.renditions, id) {
+            if let Some(live) = self.renditions.get(id) {
                 live.end_run();
             }
         }
-        if let Some(transcoder) = run.transcoder {
-            transcoder.finish();
-            if let Some(outputs) = self.outputs.back_mut() {
-                outputs.until = Some(self.clock.now() + DRAIN);
-            }
+        if run.finish() {
+            self.drains.finish_newest(self.clock.now());
         }
         self.collect();
     }
@@ -400,25 +307,14 @@ impl Stream {
         if leads {
             while let Some(cut) = self.segmenter.push(&unit) {
                 run.cuts.push(cut.at);
-                self.renditions.iter_mut().filter(|live| live.active).for_each(|live| live.cut(cut));
+                self.renditions.cut(cut);
                 if !std::mem::replace(&mut run.has_begun, true) {
                     begin_pictures(run, &unit, &mut self.renditions);
                 }
             }
         }
-        // Before the first cut there is no random access point to decode from.
-        if let Some(transcoder) = &mut run.transcoder
-            && (!leads || self.segmenter.horizon().is_some())
-        {
-            transcoder.feed(&unit);
-            let health = transcoder.health();
-            count(&self.stats.decode_errors, health.decode_errors - run.health.decode_errors);
-            count(&self.stats.pictures_skipped, health.pictures_skipped - run.health.pictures_skipped);
-            run.health = health;
-        }
-        if let Some((_, id)) = run.copied.iter().find(|(track, _)| *track == unit.track)
-            && let Some(live) = find(&mut self.renditions, id)
-        {
+        run.feed(&unit, &self.stats);
+        if let Some(live) = run.copy_of(unit.track).and_then(|id| self.renditions.get(id)) {
             if leads {
                 live.push(unit);
             } else if !live.hold(unit) {
@@ -426,35 +322,41 @@ impl Stream {
             }
         }
         self.release();
-        let overruns = self.segmenter.overruns();
-        if overruns > self.overruns {
-            count(&self.stats.overruns, overruns - self.overruns);
-            if self.overruns == 0 {
-                warn!(
-                    "the source's key frames are farther apart than the target duration: segments are cut between them, \
-                     and players that join there see damage; set the encoder's key frame interval to a fixed 2 s"
-                );
-            }
-            self.overruns = overruns;
-        }
+        self.count_overruns();
         self.collect();
     }
 
     fn release(&mut self) {
-        let Some(horizon) = self.segmenter.horizon() else { return };
-        self.renditions.iter_mut().for_each(|live| live.release(horizon));
+        if let Some(horizon) = self.segmenter.horizon() {
+            self.renditions.release(horizon);
+        }
+    }
+
+    fn count_overruns(&mut self) {
+        let overruns = self.segmenter.overruns();
+        if overruns == self.overruns {
+            return;
+        }
+        self.stats.overruns.fetch_add(overruns - self.overruns, Ordering::Relaxed);
+        if self.overruns == 0 {
+            warn!(
+                "the source's key frames are farther apart than the target duration: segments are cut between them, and \
+                 players that join there see damage; set the encoder's key frame interval to a fixed 2 s"
+            );
+        }
+        self.overruns = overruns;
     }
 
     fn output(&mut self, output: Option<Output>) {
         match output {
             Some(Output::Track { rendition, track }) => {
-                if let Some(live) = find(&mut self.renditions, &rendition) {
+                if let Some(live) = self.renditions.get(&rendition) {
                     live.set_track(self.setup.stream.with_language(&track));
                 }
             }
             Some(Output::Unit { rendition, unit }) => {
                 // Sound may be ahead of the pictures' cuts; rungs cannot be, since they are told before they encode.
-                if let Some(live) = find(&mut self.renditions, &rendition) {
+                if let Some(live) = self.renditions.get(&rendition) {
                     if live.track().is_some_and(|track| track.codec.audio().is_some()) {
                         live.hold(unit);
                     } else {
@@ -469,85 +371,59 @@ impl Stream {
             Some(Output::Shed { rendition, reason }) => {
                 warn!(%rendition, reason, "rung given up");
                 self.stats.rungs_shed.fetch_add(1, Ordering::Relaxed);
-                self.shed(&rendition);
+                self.renditions.shed(&rendition);
+                self.show_anew();
             }
-            None => {
-                if let Some(outputs) = self.outputs.pop_front() {
-                    self.end_outputs(&outputs);
-                }
-            }
+            None => self.end_oldest_run(),
         }
         self.collect();
     }
 
-    fn end_outputs(&mut self, outputs: &Outputs) {
+    /// All that the oldest run's codecs made has come.
+    fn end_oldest_run(&mut self) {
+        let Some(outputs) = self.drains.pop() else { return };
         for id in &outputs.renditions {
-            if let Some(live) = find(&mut self.renditions, id) {
+            if let Some(live) = self.renditions.get(id) {
                 live.end_run();
             }
         }
         self.collect();
     }
 
-    fn abandon_oldest_outputs(&mut self) {
-        if let Some(outputs) = self.outputs.pop_front() {
-            warn!("the codecs did not finish in time: the end of what was published is lost in some rungs");
-            self.end_outputs(&outputs);
-        }
+    fn abandon_oldest_run(&mut self) {
+        warn!("the codecs did not finish in time: the end of what was published is lost in some rungs");
+        self.end_oldest_run();
     }
 
-    fn shed(&mut self, id: &RenditionId) {
-        if let Some(live) = find(&mut self.renditions, id) {
-            live.shed = true;
-            live.active = false;
-        }
-        self.show_anew();
-    }
-
-    /// Moves finished segments into the windows, and fills those of renditions that nobody makes now.
+    /// Moves finished segments into the windows.
     fn collect(&mut self) {
-        let targets = self.segmenter.targets_if_fixed();
-        let Some(targets) = targets.or_else(|| self.run.is_none().then(|| self.segmenter.targets())) else { return };
+        // What a playlist promises is known when the first segment has ended, or nothing more will come.
+        let targets = match (self.segmenter.targets_if_fixed(), &self.run) {
+            (Some(targets), _) => targets,
+            (None, None) => self.segmenter.targets(),
+            (None, Some(_)) => return,
+        };
         let begun = self.anchor.map_or(self.since, |(_, wall)| wall);
         let zero = begun.checked_sub(Duration::from_secs(ORIGIN_SECS.unsigned_abs())).unwrap_or(begun);
         let frame = Frame { window: &self.setup.window, epoch: self.epoch, targets, zero };
-        let mut newest: Option<Arc<Segment>> = None;
-        for live in &mut self.renditions {
-            if let Some(segment) = live.collect(frame) {
-                self.stats.segments.fetch_add(1, Ordering::Relaxed);
-                if newest.as_ref().is_none_or(|newest| newest.sequence < segment.sequence) {
-                    newest = Some(segment);
-                }
-            }
-        }
-        let Some(newest) = newest else { return };
-        self.is_dirty = true;
-        let draining: Vec<RenditionId> =
-            self.outputs.iter().flat_map(|outputs| outputs.renditions.iter().cloned()).collect();
-        for live in self.renditions.iter_mut().filter(|live| !live.active) {
-            // One that is still draining brings its own.
-            if live.shed || !draining.contains(&live.id) {
-                live.fill(newest.sequence.next(), &newest, frame);
-            }
+        let segments = self.renditions.collect(frame, &self.drains);
+        if segments > 0 {
+            self.stats.segments.fetch_add(segments, Ordering::Relaxed);
+            self.is_dirty = true;
         }
     }
 
     /// Keeps the stream's bytes within its budget.
     fn within_budget(&mut self) -> Result<(), String> {
         let budget = self.setup.window.max_bytes.get();
-        let open: usize = self.renditions.iter().map(Live::open_bytes).sum();
-        if open as u64 > budget / 2 {
+        let open = self.renditions.open_bytes();
+        if open > budget / 2 {
             return Err(format!(
-                "a segment in progress holds {open} bytes, more than half of window.max_bytes ({budget}); \
-                 lower the publisher's bit rate or raise the limit"
+                "a segment in progress holds {open} bytes, more than half of window.max_bytes ({budget}); lower the \
+                 publisher's bit rate or raise the limit"
             ));
         }
-        while self.renditions.iter().map(Live::bytes).sum::<u64>() + open as u64 > budget {
-            let oldest = self.renditions.iter_mut().filter_map(Live::window).min_by_key(|window| window.oldest());
-            if !oldest.is_some_and(window_gives_up) {
-                break;
-            }
-        }
+        while self.renditions.bytes() + open > budget && self.renditions.give_up_oldest() {}
         Ok(())
     }
 
@@ -566,7 +442,7 @@ impl Stream {
             self.shown = None;
             info!("can be watched");
         }
-        let offered: Vec<_> = self.renditions.iter().filter_map(Live::offered).collect();
+        let offered = self.renditions.offered();
         let shown: Vec<_> = offered
             .iter()
             .map(|offered| {
@@ -594,21 +470,17 @@ impl Stream {
 
     /// Whether every rendition has begun, or those that have not are not worth waiting for.
     fn is_watchable(&self) -> bool {
-        let mut active = self.renditions.iter().filter(|live| live.active).peekable();
-        if active.peek().is_none() {
-            return self.renditions.iter().any(Live::has_segments);
-        }
-        let all = active.all(Live::has_segments);
         let ahead = self.segmenter.in_progress().is_some_and(|sequence| sequence.0 > STRAGGLER_SEGMENTS);
-        all || ahead && self.renditions.iter().any(Live::has_segments)
+        self.renditions.are_complete() || ahead && self.renditions.has_segments()
     }
 
     /// Waits for what is inside the codecs.
     async fn drain(&mut self) {
-        while let Some(until) = self.outputs.front().map(|outputs| outputs.until) {
+        while !self.drains.is_empty() {
+            let until = self.drains.until();
             tokio::select! {
-                output = next_output(&mut self.outputs) => self.output(output),
-                () = sleep_until(until) => self.abandon_oldest_outputs(),
+                output = self.drains.next() => self.output(output),
+                () = sleep_until(until) => self.abandon_oldest_run(),
             }
         }
     }
@@ -616,12 +488,7 @@ impl Stream {
     /// The playlists end here.
     fn end(&mut self) {
         info!("ended");
-        for live in &mut self.renditions {
-            live.active = false;
-            if let Some(window) = live.window() {
-                window.set_ended(true);
-            }
-        }
+        self.renditions.end();
         self.state = State::Ended;
         self.show_anew();
         self.settle();
@@ -639,40 +506,14 @@ impl Stream {
 }
 
 /// The first picture of a copied source tells how far it is reordered: what lies between its decoding and its showing.
-fn begin_pictures(run: &Run, first: &AccessUnit, renditions: &mut [Live]) {
-    let Some(track) = run.tracks.iter().find(|track| track.id == first.track && track.codec.video().is_some()) else {
-        return;
-    };
-    if let Some((_, id)) = run.copied.iter().find(|(copied, _)| *copied == track.id)
-        && let Some(live) = find(renditions, id)
+fn begin_pictures(run: &Run, first: &AccessUnit, renditions: &mut Renditions) {
+    let track = run.tracks.iter().find(|track| track.id == first.track && track.codec.video().is_some());
+    if let Some(track) = track
+        && let Some(live) = run.copy_of(track.id).and_then(|id| renditions.get(id))
     {
         let delay = first.pts.since(first.dts).map_or(0, |delay| delay.to_scale(track.timescale).ticks());
         live.set_track(Track { delay, ..track.clone() });
     }
-}
-
-fn window_gives_up(window: &mut crate::window::Window) -> bool {
-    window.give_up_oldest()
-}
-
-fn count(counter: &AtomicU64, more: u64) {
-    if more > 0 {
-        counter.fetch_add(more, Ordering::Relaxed);
-    }
-}
-
-fn find<'a>(renditions: &'a mut [Live], id: &RenditionId) -> Option<&'a mut Live> {
-    renditions.iter_mut().find(|live| live.id == *id)
-}
-
-fn source_id() -> RenditionId {
-    "source".parse().expect("letters are an id")
-}
-
-/// `audio`, `audio-2`, …
-fn audio_id(index: usize) -> RenditionId {
-    let id = if index == 0 { "audio".to_owned() } else { format!("audio-{}", index + 1) };
-    id.parse().expect("letters, a dash and digits are an id")
 }
 
 fn describe(track: &Track) -> String {
@@ -687,13 +528,6 @@ fn describe(track: &Track) -> String {
 async fn next_event(source: &mut Option<(Source, Publisher)>) -> Option<Event> {
     match source {
         Some((source, _)) => source.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_output(outputs: &mut VecDeque<Outputs>) -> Option<Output> {
-    match outputs.front_mut() {
-        Some(outputs) => outputs.receiver.recv().await,
         None => std::future::pending().await,
     }
 }

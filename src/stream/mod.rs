@@ -4,6 +4,8 @@ mod live;
 mod measure;
 mod registry;
 mod rendition;
+mod renditions;
+mod run;
 mod timeline;
 
 use std::sync::atomic::AtomicU64;
@@ -80,6 +82,8 @@ pub struct Stats {
     pub timestamps_mended: AtomicU64,
     pub decode_errors: AtomicU64,
     pub pictures_skipped: AtomicU64,
+    /// Access units that found the decoder's queue full.
+    pub decoder_overflows: AtomicU64,
     pub rungs_shed: AtomicU64,
     /// Sound that was given up while it waited for pictures.
     pub sound_lost: AtomicU64,

@@ -26,6 +26,7 @@ pub(super) struct Live {
     cuts: VecDeque<Cut>,
     packager: Option<Packager>,
     held: VecDeque<AccessUnit>,
+    held_bytes: u64,
     window: Option<Window>,
     measure: Measure,
 }
@@ -49,6 +50,7 @@ impl Live {
             cuts: VecDeque::new(),
             packager: None,
             held: VecDeque::new(),
+            held_bytes: 0,
             window: None,
             measure: Measure::default(),
         }
@@ -92,24 +94,25 @@ impl Live {
 
     /// A unit that may be ahead of the cuts; `false` when the oldest one had to be given up for it.
     pub(super) fn hold(&mut self, unit: AccessUnit) -> bool {
-        let full = self.held.len() == HELD_UNITS;
-        if full {
-            self.held.pop_front();
-        }
+        let lost = if self.held.len() == HELD_UNITS { self.held.pop_front() } else { None };
+        self.held_bytes -= lost.as_ref().map_or(0, size);
+        self.held_bytes += size(&unit);
         self.held.push_back(unit);
-        !full
+        lost.is_none()
     }
 
     /// All cuts before `horizon` are known.
     pub(super) fn release(&mut self, horizon: MediaTime) {
         let Some(half) = self.track().map(half_unit) else { return };
         while let Some(unit) = self.held.pop_front_if(|unit| unit.pts.plus(half) < horizon) {
+            self.held_bytes -= size(&unit);
             self.push(unit);
         }
     }
 
     /// Nothing that joins will come.
     pub(super) fn end_run(&mut self) {
+        self.held_bytes = 0;
         while let Some(unit) = self.held.pop_front() {
             self.push(unit);
         }
@@ -118,9 +121,9 @@ impl Live {
         }
     }
 
-    /// Moves finished segments into the window. Returns the newest of them.
-    pub(super) fn collect(&mut self, frame: Frame<'_>) -> Option<Arc<Segment>> {
-        let mut newest = None;
+    /// Moves finished segments into the window: how many, and the newest.
+    pub(super) fn collect(&mut self, frame: Frame<'_>) -> (u64, Option<Arc<Segment>>) {
+        let (mut count, mut newest) = (0, None);
         while let Some(packaged) = self.packager.as_mut().and_then(Packager::pull) {
             // A playlist does not begin with gaps: this rendition begins with its first segment.
             if packaged.parts.is_empty() && self.window.is_none() {
@@ -131,8 +134,9 @@ impl Live {
             self.measure.add(segment.len(), samples, segment.duration, frame.targets.segment_secs);
             self.fill(segment.sequence, &segment, frame);
             newest = Some(self.append(segment, frame));
+            count += 1;
         }
-        newest
+        (count, newest)
     }
 
     /// Gaps for the spans up to `until` that are missing, each like `segment`.
@@ -159,9 +163,9 @@ impl Live {
         self.window.as_ref().map_or(0, Window::bytes)
     }
 
-    pub(super) fn open_bytes(&self) -> usize {
-        self.packager.as_ref().map_or(0, Packager::open_bytes)
-            + self.held.iter().map(|unit| unit.data.len()).sum::<usize>()
+    /// Bytes of the segment in progress, and of what waits for it.
+    pub(super) fn open_bytes(&self) -> u64 {
+        self.packager.as_ref().map_or(0, Packager::open_bytes) + self.held_bytes
     }
 
     /// As a presentation offers it; `None` until a segment is there.
@@ -182,6 +186,10 @@ impl Live {
         };
         Some(Offered { rendition, reader: window.reader(), shed: self.shed })
     }
+}
+
+fn size(unit: &AccessUnit) -> u64 {
+    unit.data.len() as u64
 }
 
 /// Half of a frame of sound: it belongs to the segment in which its middle is heard.

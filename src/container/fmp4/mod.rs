@@ -8,3 +8,6 @@ mod read;
 pub use fragment::{Sample, chunk};
 pub use init::header;
 pub use read::{Chunk, ReadError, read_chunk};
+
+#[cfg(test)]
+mod tests;
