@@ -1,7 +1,6 @@
 // A headwater of one's own on free ports, publishers that push to it, and a Chromium that watches.
 
 import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -45,9 +44,9 @@ export class Rig {
   }
 
   /** A running server with these lines of configuration beyond free ports. */
-  async server(config = SMALL) {
+  async server(config = SMALL, { http = "127.0.0.1:0" } = {}) {
     const file = path.join(this.folder(), "headwater.toml");
-    writeFileSync(file, `${config}\n[http]\nlisten = "127.0.0.1:0"\n[rtmp]\nlisten = "127.0.0.1:0"\n`);
+    writeFileSync(file, `${config}\n[http]\nlisten = "${http}"\n[rtmp]\nlisten = "127.0.0.1:0"\n`);
     const child = this.spawn(path.join(target, "debug/headwater"), ["serve", "-c", file]);
     const addresses = {};
     for await (const line of createInterface(child.stdout)) {
@@ -173,16 +172,40 @@ export async function untilPlayed(page, frames = 20) {
   return untilStats(page, `${frames} more pictures`, (now) => now.frames >= before.frames + frames && now.position > before.position);
 }
 
-/** What the video shows now: mean and spread of its pixels' brightness, 0 to 255. */
-export function brightness(page) {
-  return page.evaluate(() => {
-    const { video } = window.headwater;
-    const canvas = document.createElement("canvas");
-    canvas.width = 160;
-    canvas.height = 90;
+/** A screenshot of the video: mean and standard deviation of its pixels' brightness, 0 to 255. */
+export async function seen(page) {
+  const png = await page.locator("#video").screenshot();
+  return page.evaluate(async (base64) => {
+    const picture = await createImageBitmap(await (await fetch(`data:image/png;base64,${base64}`)).blob());
+    const canvas = new OffscreenCanvas(picture.width, picture.height);
     const context = canvas.getContext("2d");
-    context.drawImage(video, 0, 0, canvas.width, canvas.height);
-    return window.spreadOf(context.getImageData(0, 0, canvas.width, canvas.height).data);
+    context.drawImage(picture, 0, 0);
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    const luma = Array.from({ length: data.length / 4 }, (_, i) => 0.3 * data[4 * i] + 0.59 * data[4 * i + 1] + 0.11 * data[4 * i + 2]);
+    const mean = luma.reduce((sum, value) => sum + value, 0) / luma.length;
+    const variance = luma.reduce((sum, value) => sum + (value - mean) ** 2, 0) / luma.length;
+    return { mean, spread: Math.sqrt(variance) };
+  }, png.toString("base64"));
+}
+
+/** Waits until the screen shows something that is neither black nor of one colour. */
+export function untilSeen(page) {
+  return until("a picture on the screen", async () => {
+    const { mean, spread } = await seen(page);
+    return mean > 20 && spread > 10;
+  });
+}
+
+/** Whether this browser has HLS of its own. */
+export const playsNatively = (page) =>
+  page.evaluate(() => document.createElement("video").canPlayType("application/vnd.apple.mpegurl") !== "");
+
+/** Waits until the first segment has left the playlists: before, Chromium's own player takes them for complete ones. */
+export function untilSliding(server, name) {
+  return until("playlists that slide", async () => {
+    const stream = (await (await fetch(`${server.http}/api/v1/streams`)).json()).find((stream) => stream.name === name);
+    const playlists = (stream?.renditions ?? []).map(async ({ id }) => (await fetch(`${server.http}/${name}/_/${id}.m3u8`)).text());
+    return playlists.length > 0 && (await Promise.all(playlists)).every((text) => /^#EXT-X-MEDIA-SEQUENCE:[1-9]/m.test(text));
   });
 }
 

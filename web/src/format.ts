@@ -1,8 +1,9 @@
 // Numbers as people read them.
 
-/** `2.6 Mb/s`, `128 kb/s`. */
+/** `1.2 Gb/s`, `2.6 Mb/s`, `128 kb/s`. */
 export function rate(bitsPerSecond: number): string {
   if (!Number.isFinite(bitsPerSecond) || bitsPerSecond <= 0) return "–";
+  if (bitsPerSecond >= 9.95e8) return `${(bitsPerSecond / 1e9).toFixed(1)} Gb/s`;
   if (bitsPerSecond >= 9.95e6) return `${Math.round(bitsPerSecond / 1e6)} Mb/s`;
   if (bitsPerSecond >= 1e6) return `${(bitsPerSecond / 1e6).toFixed(1)} Mb/s`;
   return `${Math.max(1, Math.round(bitsPerSecond / 1e3))} kb/s`;

@@ -8,8 +8,11 @@ import type { Trouble } from "./words";
 /** Between attempts: doubled from the first to the last, and a little chance so that viewers do not come all at once. */
 const RETRY_MS = { first: 1000, last: 8000, chance: 0.3 };
 
-/** A live stream that shows nothing new for so long is played anew. */
-const STUCK_MS = 15_000;
+/** A live stream that shows nothing new for so long, and for so many target durations, is played anew. */
+const STUCK = { ms: 8000, targets: 3 };
+
+/** Troubles that are remembered, for those who look for their cause. */
+const TROUBLES = 10;
 
 /** Having played for so long, the next trouble is a new one. */
 const SETTLED_MS = 10_000;
@@ -24,6 +27,8 @@ export class Session {
   player: Player | null = null;
   /** Why there is no player, or a useless one. */
   trouble: Trouble | null = null;
+  /** The troubles so far, the newest last. */
+  readonly troubles: Trouble[] = [];
   /** The browser wants a click before it plays. */
   blocked = false;
   /** Players made so far. */
@@ -91,6 +96,8 @@ export class Session {
       if (now >= this.#retryAt && (stream || !this.reachable)) this.#start(this.#epoch);
     } else if (this.player === null && this.trouble === null) {
       if (stream || !this.reachable) this.#start(stream?.epoch ?? null);
+    } else if (this.player && this.reachable && stream?.state === "live" && this.#video.ended) {
+      this.#failed({ kind: "media", detail: "it took the stream for ended" });
     } else if (this.#isStuck(now)) {
       this.#failed({ kind: "media", detail: "nothing new was shown for a while" });
     }
@@ -115,7 +122,7 @@ export class Session {
       !this.#pausedByViewer &&
       !this.blocked &&
       !document.hidden &&
-      now - since > STUCK_MS
+      now - since > Math.max(STUCK.ms, STUCK.targets * 1000 * (this.stream.target_duration_s ?? 0))
     );
   }
 
@@ -140,6 +147,8 @@ export class Session {
     this.player?.destroy();
     this.player = null;
     this.trouble = trouble;
+    this.troubles.push(trouble);
+    if (this.troubles.length > TROUBLES) this.troubles.shift();
     if (trouble.kind === "codec") {
       // The same again would be of no use; another epoch may be.
       this.#retryAt = null;

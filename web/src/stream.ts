@@ -105,7 +105,8 @@ function statsOf(session: Session) {
     form,
     /** Players made since the page was opened. */
     starts: session.starts,
-    trouble: session.trouble,
+    /** What made them necessary, the newest last. */
+    troubles: session.troubles,
     moving: session.isMoving(),
     position: video.currentTime,
     width: video.videoWidth,
