@@ -29,6 +29,8 @@ ladder = ["source", { name = "low", height = 120, bitrate = "150k", preset = "ul
 /** Everything that a test started, ended when it is over. */
 export class Rig {
   #undo = [];
+  /** One for all pages of a test. */
+  #browser;
 
   /** For one test. */
   static for(test) {
@@ -82,8 +84,8 @@ export class Rig {
 
   /** A new tab on this page. Errors of its scripts are the test's. */
   async open(url, options = {}) {
-    const context = await (await browser()).newContext({ viewport: { width: 1000, height: 800 }, ...options });
-    this.#undo.push(() => context.close());
+    const browser = await (this.#browser ??= this.#launch());
+    const context = await browser.newContext({ viewport: { width: 1000, height: 800 }, ...options });
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE_MS);
     page.troubles = [];
@@ -93,6 +95,24 @@ export class Rig {
     });
     await page.goto(url);
     return page;
+  }
+
+  async #launch() {
+    const browser = await chromium.launch({
+      executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--autoplay-policy=no-user-gesture-required",
+      ],
+    });
+    this.#undo.push(() => browser.close());
+    return browser;
   }
 
   async end() {
@@ -112,30 +132,6 @@ export class Rig {
 export async function kill(child) {
   if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
   await child.gone;
-}
-
-let launched;
-
-/** The browser, the same for all tests of a file. */
-export function browser() {
-  launched ??= chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--autoplay-policy=no-user-gesture-required",
-    ],
-  });
-  return launched;
-}
-
-export async function closeBrowser() {
-  if (launched) await (await launched).close();
 }
 
 /** Waits until `look` finds something. */

@@ -5,7 +5,7 @@ import { copyable } from "./copy";
 import { byId, create, setText, whileVisible } from "./dom";
 import { duration, rate } from "./format";
 import { howToPublish } from "./publish";
-import { STATE_WORD, codecs, picture, rung, sound } from "./words";
+import { STATE_WORD, codecs, picture, rungs, sound } from "./words";
 
 const POLL_MS = 2000;
 const CLOCK_MS = 60_000;
@@ -45,14 +45,14 @@ class Card {
     setText(this.#state, STATE_WORD[stream.state]);
     this.#state.dataset.state = stream.state;
     const source = stream.renditions[0];
-    const total = stream.renditions.find((rendition) => rendition.kind === "audio");
-    const bits = (source?.mean_bps ?? 0) + (total && total !== source ? total.mean_bps : 0);
+    const heard = stream.renditions.find((rendition) => rendition.kind === "audio");
+    const bits = (source?.mean_bps ?? 0) + (heard && heard !== source ? heard.mean_bps : 0);
     const size = source && (source.kind === "video" ? picture(source) : sound(source));
     setText(this.#what, [size, codecs(stream), source && rate(bits)].filter(Boolean).join(" · "));
-    const rungs = stream.renditions.map((rendition) => (rendition.kind === "video" ? rung(rendition) : rendition.id));
-    if (this.#rungs.dataset.rungs !== rungs.join()) {
-      this.#rungs.dataset.rungs = rungs.join();
-      this.#rungs.replaceChildren(...rungs.map((name) => create("span", {}, name)));
+    const names = rungs(stream.renditions);
+    if (this.#rungs.dataset.rungs !== names.join()) {
+      this.#rungs.dataset.rungs = names.join();
+      this.#rungs.replaceChildren(...names.map((name) => create("span", {}, name)));
     }
     const publisher = stream.publisher
       ? `up ${duration(clock.now() - stream.publisher.since_ms)}, by ${stream.publisher.protocol.toUpperCase()}`

@@ -212,6 +212,8 @@ function say(words: (Words & { quiet?: boolean }) | null): void {
   setText(message, words ? `${words.title}. ${words.text}` : "");
   const soundOnly = words === null && video.readyState > 0 && video.videoHeight === 0;
   overlay.hidden = soundOnly ? false : words === null || words.quiet === true;
+  // It is said to those who do not see the overlay, and not shown twice to the others.
+  message.classList.toggle("covered", !overlay.hidden && !soundOnly);
   setText(overlayTitle, soundOnly ? "Sound only" : (words?.title ?? ""));
   setText(overlayText, soundOnly ? "This stream has no picture. Turn the sound on to hear it." : (words?.text ?? ""));
 }

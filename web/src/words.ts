@@ -6,7 +6,7 @@ import { lines } from "./format";
 export const STATE_WORD: Record<State, string> = {
   starting: "Starting",
   live: "Live",
-  waiting: "Waiting for its publisher",
+  waiting: "Waiting",
   ended: "Ended",
 };
 
@@ -83,7 +83,12 @@ export function codecs(stream: Stream): string {
   return [...new Set(stream.renditions.map((rendition) => rendition.codec))].join(" + ");
 }
 
-/** What a rung is called: `720p`, or its id where several have this size. */
-export function rung(rendition: Rendition): string {
-  return rendition.width && rendition.height ? lines(rendition.width, rendition.height) : rendition.id;
+/** What renditions are called: `720p`, with the id where several have this size, and sound by its id. */
+export function rungs(renditions: Rendition[]): string[] {
+  const sizes = renditions.map(({ width, height }) => (width && height ? lines(width, height) : null));
+  return renditions.map(({ id }, index) => {
+    const size = sizes[index];
+    if (!size) return id;
+    return sizes.indexOf(size) === sizes.lastIndexOf(size) ? size : `${size} (${id})`;
+  });
 }
