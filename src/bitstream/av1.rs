@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::bits::Bits;
 use super::{BitstreamError, frame_rate};
-use crate::media::{Codec, Color, FrameRate, Size, VideoFormat};
+use crate::media::{Codec, Color, FrameRate, Rotation, Size, VideoFormat};
 
 const SEQUENCE_HEADER: u8 = 1;
 const TEMPORAL_DELIMITER: u8 = 2;
@@ -113,7 +113,7 @@ fn sequence_header(payload: &[u8]) -> Result<VideoFormat, BitstreamError> {
     }
     bits.skip(3)?; // superres, cdef, restoration
     let color = color(bits, profile)?;
-    Ok(VideoFormat { size, sample_aspect: (1, 1), frame_rate: rate, color })
+    Ok(VideoFormat { size, sample_aspect: (1, 1), frame_rate: rate, color, rotation: Rotation::None })
 }
 
 /// § 5.5.1 from `timing_info_present_flag` to the last operating point; § 5.5.3, § 5.5.4.

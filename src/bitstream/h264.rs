@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::bits::{Bits, unescape};
 use super::nal;
 use super::{BitstreamError, Usability, frame_rate};
-use crate::media::{Codec, FrameRate, Size, VideoFormat};
+use crate::media::{Codec, FrameRate, Rotation, Size, VideoFormat};
 
 /// What a configuration record holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,6 +223,7 @@ impl Sps {
             sample_aspect: usability.sample_aspect.unwrap_or((1, 1)),
             frame_rate: rate,
             color: usability.color,
+            rotation: Rotation::None,
         };
         Ok(Self { video, chroma })
     }

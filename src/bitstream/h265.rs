@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::bits::{Bits, unescape};
 use super::h264::{cropped, sets_at};
 use super::{BitstreamError, Usability, frame_rate, nal};
-use crate::media::{Codec, FrameRate, VideoFormat};
+use crate::media::{Codec, FrameRate, Rotation, VideoFormat};
 
 /// What a configuration record holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +182,7 @@ impl Sps {
             sample_aspect: usability.sample_aspect.unwrap_or((1, 1)),
             frame_rate: rate,
             color: usability.color,
+            rotation: Rotation::None,
         };
         let temporal_layers = small(sub_layers + 1);
         Ok(Self {

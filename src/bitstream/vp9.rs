@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::BitstreamError;
 use super::bits::Bits;
-use crate::media::{Codec, Color, Size, VideoFormat};
+use crate::media::{Codec, Color, Rotation, Size, VideoFormat};
 
 /// The codec of a record, with or without its `FullBox` header, and a key frame.
 pub fn codec(record: Bytes, key_frame: &[u8]) -> Result<Codec, BitstreamError> {
@@ -17,7 +17,13 @@ pub fn codec(record: Bytes, key_frame: &[u8]) -> Result<Codec, BitstreamError> {
     let full_range = depth & 1 == 1;
     let described = (primaries, transfer, matrix) != (2, 2, 2) || full_range;
     let color = described.then_some(Color { primaries, transfer, matrix, full_range });
-    let video = VideoFormat { size: size(key_frame)?, sample_aspect: (1, 1), frame_rate: None, color };
+    let video = VideoFormat {
+        size: size(key_frame)?,
+        sample_aspect: (1, 1),
+        frame_rate: None,
+        color,
+        rotation: Rotation::None,
+    };
     Ok(Codec::Vp9 { config, video })
 }
 

@@ -6,9 +6,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
-use super::{Door, Publish};
+use super::{Door, Publish, Sink};
 use crate::bitstream::{self, BitstreamError, h264};
 use crate::libav::{self, AudioEncoder, Coded, Colors, Picture, VideoEncoder, VideoSettings};
 use crate::media::{
@@ -47,8 +48,9 @@ pub fn start(name: StreamName, door: Door, tasks: &Tasks, clock: Clock) {
             Err(why) => return tracing::warn!(stream = %name, %why, "the generated source was turned away"),
         };
         let (done, ended) = oneshot::channel();
+        let runtime = Handle::current();
         let thread = std::thread::Builder::new().name("generated".to_owned()).spawn(move || {
-            if let Err(error) = run(&events, &done, clock) {
+            if let Err(error) = run(&runtime, &events, &done, clock) {
                 tracing::error!(%error, "the generated source ended");
             }
         });
@@ -60,9 +62,9 @@ pub fn start(name: StreamName, door: Door, tasks: &Tasks, clock: Clock) {
     });
 }
 
-fn run(events: &mpsc::Sender<Event>, done: &oneshot::Sender<()>, clock: Clock) -> Result<(), GeneratedError> {
+fn run(runtime: &Handle, events: &Sink, done: &oneshot::Sender<()>, clock: Clock) -> Result<(), GeneratedError> {
     let mut studio = Studio::new()?;
-    if events.blocking_send(Event::Tracks(studio.tracks()?.into())).is_err() {
+    if runtime.block_on(events.send(Event::Tracks(studio.tracks()?.into()))).is_err() {
         return Ok(());
     }
     let mut began = clock.now();
@@ -79,7 +81,7 @@ fn run(events: &mpsc::Sender<Event>, done: &oneshot::Sender<()>, clock: Clock) -
         let received = clock.now();
         for (track, scale, coded) in units {
             let unit = unit(track, scale, coded, received);
-            if done.is_closed() || events.blocking_send(Event::Unit(unit)).is_err() {
+            if done.is_closed() || runtime.block_on(events.send(Event::Unit(unit))).is_err() {
                 return Ok(());
             }
         }
@@ -295,6 +297,8 @@ fn digit(picture: &mut Picture, x: usize, y: usize, character: u8) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::media::Codec;
 

@@ -6,8 +6,9 @@ pub mod generated;
 pub mod rtmp;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::media::{Event, StreamName};
 use crate::runtime::Task;
@@ -19,6 +20,9 @@ pub type Door = mpsc::Sender<Publish>;
 /// reading its socket.
 const SOURCE_QUEUE: usize = 64;
 
+/// Bytes of access units in that queue: a key frame of any sane source fits, a flood of the largest messages does not.
+const SOURCE_BYTES: u32 = 16 << 20;
+
 /// A publisher that has named its stream and waits to be let in. Dropped without a verdict, it is refused.
 #[derive(Debug)]
 pub struct Publish {
@@ -28,7 +32,7 @@ pub struct Publish {
     pub peer: SocketAddr,
     /// `rtmp`, `file`, …: for logs and metrics.
     pub protocol: &'static str,
-    verdict: oneshot::Sender<Result<mpsc::Sender<Event>, Refusal>>,
+    verdict: oneshot::Sender<Result<Sink, Refusal>>,
     task: Option<Task>,
 }
 
@@ -48,11 +52,11 @@ pub enum Refusal {
 
 /// What a connection waits for after it made its [`Publish`].
 #[derive(Debug)]
-pub struct Verdict(oneshot::Receiver<Result<mpsc::Sender<Event>, Refusal>>);
+pub struct Verdict(oneshot::Receiver<Result<Sink, Refusal>>);
 
 impl Verdict {
     /// Where to send events, or why not.
-    pub async fn wait(self) -> Result<mpsc::Sender<Event>, Refusal> {
+    pub async fn wait(self) -> Result<Sink, Refusal> {
         self.0.await.unwrap_or(Err(Refusal::ShuttingDown))
     }
 }
@@ -66,15 +70,50 @@ impl Publish {
 
     /// Lets it in. `None` when it has left meanwhile.
     pub fn accept(self) -> Option<Source> {
-        let (sender, events) = mpsc::channel(SOURCE_QUEUE);
-        self.verdict.send(Ok(sender)).ok()?;
-        Some(Source { peer: self.peer, protocol: self.protocol, events, _task: self.task })
+        let (events, queue) = mpsc::channel(SOURCE_QUEUE);
+        let sink = Sink { events, room: Arc::new(Semaphore::new(SOURCE_BYTES as usize)) };
+        self.verdict.send(Ok(sink)).ok()?;
+        Some(Source { peer: self.peer, protocol: self.protocol, queue, _task: self.task })
     }
 
     /// Turns it away.
     pub fn refuse(self, why: Refusal) {
         // The publisher may have left: then nobody needs to be told.
         let _ = self.verdict.send(Err(why));
+    }
+}
+
+/// Where an admitted publisher's events go.
+#[derive(Debug)]
+pub struct Sink {
+    events: mpsc::Sender<(Event, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+}
+
+/// The stream has let go of the publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream has let go of the publisher")]
+pub struct LetGo;
+
+impl Sink {
+    /// Waits for room, then sends.
+    pub async fn send(&self, event: Event) -> Result<(), LetGo> {
+        let bytes = match &event {
+            Event::Unit(unit) => u32::try_from(unit.data.len()).unwrap_or(SOURCE_BYTES).min(SOURCE_BYTES),
+            Event::Tracks(_) | Event::Gap => 0,
+        };
+        tokio::select! {
+            permit = Arc::clone(&self.room).acquire_many_owned(bytes) => {
+                let permit = permit.map_err(|_| LetGo)?;
+                self.events.send((event, permit)).await.map_err(|_| LetGo)
+            }
+            () = self.events.closed() => Err(LetGo),
+        }
+    }
+
+    /// Waits until the stream lets go.
+    pub async fn closed(&self) {
+        self.events.closed().await;
     }
 }
 
@@ -85,13 +124,14 @@ pub struct Source {
     pub peer: SocketAddr,
     /// `rtmp`, `file`, …
     pub protocol: &'static str,
-    events: mpsc::Receiver<Event>,
+    queue: mpsc::Receiver<(Event, OwnedSemaphorePermit)>,
     _task: Option<Task>,
 }
 
 impl Source {
     /// What it sent next, on its own clock; `None` when it has left.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        // The permit goes back here: what has been taken is the stream's to bound.
+        self.queue.recv().await.map(|(event, _permit)| event)
     }
 }

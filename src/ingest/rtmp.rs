@@ -11,13 +11,13 @@ use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, info, info_span, warn};
 
-use super::{Door, Publish, Refusal};
+use super::{Door, Publish, Refusal, Sink};
 use crate::container::flv::{Demuxer, FlvError, TagKind};
-use crate::media::{Event, StreamName};
+use crate::media::StreamName;
 use crate::protocol::rtmp::{self, PublishName, Session, SessionError, Tag};
 use crate::runtime::{Clock, Tasks};
 
@@ -152,7 +152,7 @@ struct Connection {
 
 struct Publishing {
     name: StreamName,
-    events: mpsc::Sender<Event>,
+    events: Sink,
 }
 
 /// How a connection ends.

@@ -7,12 +7,14 @@ use ffmpeg_next::codec::{Id, threading};
 use ffmpeg_next::ffi;
 
 use super::{Error, Picture, Sound, answer};
-use crate::media::{AccessUnit, Codec, Timescale, Track};
+use crate::media::{AccessUnit, Codec, Rotation, Timescale, Track};
 
 /// A decoder of one track. After each [`send`](Self::send), take all that has come out.
 pub struct Decoder {
     opened: ffmpeg::decoder::Opened,
     scale: Timescale,
+    /// As the container says; pictures may say otherwise.
+    rotation: Rotation,
 }
 
 impl Decoder {
@@ -44,7 +46,8 @@ impl Decoder {
             raw.strict_std_compliance = ffi::FF_COMPLIANCE_STRICT;
         }
         let opened = context.decoder().open_as(codec).map_err(Error::refused("opening the decoder"))?;
-        Ok(Self { opened, scale })
+        let rotation = track.codec.video().map_or(Rotation::None, |video| video.rotation);
+        Ok(Self { opened, scale, rotation })
     }
 
     /// Decodes one access unit.
@@ -73,6 +76,9 @@ impl Decoder {
     pub fn picture(&mut self) -> Result<Option<Picture>, Error> {
         let mut picture = Picture::empty();
         let came = answer("decoding", self.opened.receive_frame(&mut picture.0))?;
+        if came {
+            picture.turn(self.rotation);
+        }
         Ok(came.then_some(picture))
     }
 

@@ -7,28 +7,7 @@ use ffmpeg_next::frame::side_data;
 use ffmpeg_next::{color, picture};
 
 use super::Error;
-use crate::media::Size;
-
-/// How a picture must be turned, clockwise, to stand upright.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rotation {
-    /// It stands upright.
-    #[default]
-    None,
-    /// A quarter, clockwise.
-    Quarter,
-    /// Upside down.
-    Half,
-    /// A quarter, counterclockwise.
-    ThreeQuarters,
-}
-
-impl Rotation {
-    /// Whether width and height change places.
-    pub const fn swaps(self) -> bool {
-        matches!(self, Self::Quarter | Self::ThreeQuarters)
-    }
-}
+use crate::media::{Rotation, Size};
 
 /// A decoded picture. Its samples are shared with all its [`share`](Self::share)s, its times are its own.
 pub struct Picture(pub(super) ffmpeg::frame::Video);
@@ -125,13 +104,7 @@ impl Picture {
             bytes.try_into().ok().map(i32::from_ne_bytes)
         };
         let (Some(cosine), Some(sine)) = (number(0), number(1)) else { return Rotation::None };
-        if sine.unsigned_abs() > cosine.unsigned_abs() {
-            if sine > 0 { Rotation::Quarter } else { Rotation::ThreeQuarters }
-        } else if cosine < 0 {
-            Rotation::Half
-        } else {
-            Rotation::None
-        }
+        Rotation::from_matrix(cosine, sine)
     }
 
     /// The rows of a plane of a [`blank`](Self::blank) picture (0 luma, 1 and 2 chroma), and the bytes from one row to
@@ -146,9 +119,16 @@ impl Picture {
         (self.0.data(plane), self.0.stride(plane))
     }
 
-    #[cfg(test)]
-    pub(crate) fn turn_for_test(&mut self, cosine: i32, sine: i32) {
-        assert!(self.0.new_side_data(side_data::Type::DisplayMatrix, 36).is_some());
+    /// Says how it must be turned, unless it says so itself.
+    pub(super) fn turn(&mut self, rotation: Rotation) {
+        let (cosine, sine) = rotation.cosine_sine();
+        let (cosine, sine) = (cosine << 16, sine << 16);
+        if rotation == Rotation::None
+            || self.0.side_data(side_data::Type::DisplayMatrix).is_some()
+            || self.0.new_side_data(side_data::Type::DisplayMatrix, 36).is_none()
+        {
+            return;
+        }
         // SAFETY: the pointer is used while `self` lives.
         let frame = unsafe { self.0.as_mut_ptr() };
         // SAFETY: the side data was made above.

@@ -7,8 +7,8 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::ffi;
 use ffmpeg_next::format::Sample;
 
-use super::{Error, Layout, Picture, Rotation, Sound, answer};
-use crate::media::{Size, Timescale};
+use super::{Error, Layout, Picture, Sound, answer};
+use crate::media::{Rotation, Size, Timescale};
 
 struct Chain {
     // Owns the two contexts, which have no `Drop`.
@@ -260,7 +260,7 @@ mod tests {
             picture.plane_mut(plane).0.fill(128);
         }
         picture.set_pts(7);
-        picture.turn_for_test(0, 1 << 16);
+        picture.turn(Rotation::Quarter);
         assert_eq!(picture.layout().rotation, Rotation::Quarter);
         let size = Size { width: 32, height: 64 };
         let mut graph = PictureGraph::scaler(picture.layout(), size, Timescale::MPEG).unwrap();

@@ -20,7 +20,7 @@ pub use decoder::Decoder;
 #[cfg(test)]
 pub(crate) use encoder::encode_sound_for_test;
 pub use encoder::{AudioEncoder, Coded, Colors, VideoEncoder, VideoSettings};
-pub use frame::{Layout, Picture, Rotation, Sound};
+pub use frame::{Layout, Picture, Sound};
 pub use graph::{PictureGraph, SoundGraph};
 
 /// What libav refuses or cannot do.

@@ -97,6 +97,19 @@ impl Codec {
         }
     }
 
+    /// The same, of pictures that the container says must be turned.
+    #[must_use]
+    pub fn with_rotation(mut self, rotation: Rotation) -> Self {
+        match &mut self {
+            Self::H264 { video, .. } | Self::H265 { video, .. } | Self::Av1 { video, .. } | Self::Vp9 { video, .. } => {
+                video.rotation = rotation;
+            }
+            Self::Aac(_) | Self::Opus { .. } | Self::Ac3 { .. } | Self::Eac3 { .. } | Self::Flac { .. } => {}
+            Self::Mp3 { .. } => {}
+        }
+        self
+    }
+
     /// The sound's properties; `None` for a picture.
     pub fn audio(&self) -> Option<&AudioFormat> {
         match self {
@@ -166,7 +179,7 @@ fn av1_string(config: &[u8]) -> String {
 }
 
 /// What a picture looks like, as its parameter sets say.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VideoFormat {
     /// Coded samples after cropping, before the sample aspect ratio.
     pub size: Size,
@@ -176,6 +189,66 @@ pub struct VideoFormat {
     pub frame_rate: Option<FrameRate>,
     /// As announced; `None` when the parameter sets do not say.
     pub color: Option<Color>,
+    /// How the container says that it must be turned; parameter sets do not.
+    pub rotation: Rotation,
+}
+
+impl VideoFormat {
+    /// Columns and rows as shown: the sample aspect ratio applied to the width, and upright.
+    pub fn display_size(&self) -> Size {
+        let (horizontal, vertical) = self.sample_aspect;
+        let width = u64::from(self.size.width) * u64::from(horizontal) / u64::from(vertical.max(1));
+        let width = u32::try_from(width).unwrap_or(self.size.width);
+        self.rotation.turned(Size { width, height: self.size.height })
+    }
+}
+
+/// How a picture must be turned, clockwise, to stand upright.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rotation {
+    /// It stands upright.
+    #[default]
+    None,
+    /// A quarter, clockwise.
+    Quarter,
+    /// Upside down.
+    Half,
+    /// A quarter, counterclockwise.
+    ThreeQuarters,
+}
+
+impl Rotation {
+    /// Whether width and height change places.
+    pub const fn swaps(self) -> bool {
+        matches!(self, Self::Quarter | Self::ThreeQuarters)
+    }
+
+    /// The size of a picture after it was turned.
+    #[must_use]
+    pub const fn turned(self, size: Size) -> Size {
+        if self.swaps() { Size { width: size.height, height: size.width } } else { size }
+    }
+
+    /// Cosine and sine of the turn: the first two numbers of a transformation matrix (ISO/IEC 14496-12 § 6.2.2).
+    pub const fn cosine_sine(self) -> (i32, i32) {
+        match self {
+            Self::None => (1, 0),
+            Self::Quarter => (0, 1),
+            Self::Half => (-1, 0),
+            Self::ThreeQuarters => (0, -1),
+        }
+    }
+
+    /// The turn that is nearest to a transformation matrix with these first two numbers.
+    pub const fn from_matrix(cosine: i32, sine: i32) -> Self {
+        if sine.unsigned_abs() > cosine.unsigned_abs() {
+            if sine > 0 { Self::Quarter } else { Self::ThreeQuarters }
+        } else if cosine < 0 {
+            Self::Half
+        } else {
+            Self::None
+        }
+    }
 }
 
 /// Columns and rows.
@@ -236,7 +309,13 @@ mod tests {
     use super::*;
 
     fn video() -> VideoFormat {
-        VideoFormat { size: Size { width: 2, height: 2 }, sample_aspect: (1, 1), frame_rate: None, color: None }
+        VideoFormat {
+            size: Size { width: 2, height: 2 },
+            sample_aspect: (1, 1),
+            frame_rate: None,
+            color: None,
+            rotation: Rotation::None,
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod track;
 mod unit;
 
 pub use byte_size::ByteSize;
-pub use codec::{Aac, AudioFormat, Codec, Color, FrameRate, Size, VideoFormat};
+pub use codec::{Aac, AudioFormat, Codec, Color, FrameRate, Rotation, Size, VideoFormat};
 pub use name::{NameError, RenditionId, StreamName};
 pub use rendition::{Bitrate, Rendition};
 pub use segment::{Epoch, Init, MediaSequence, Part, Position, Segment, Targets};

@@ -2,15 +2,20 @@
 
 use bytes::Bytes;
 
-use super::{Aac, AudioFormat, Codec, Size, Timescale, Track, TrackId, VideoFormat};
+use super::{Aac, AudioFormat, Codec, Rotation, Size, Timescale, Track, TrackId, VideoFormat};
 
 /// A baseline avcC of 320x240, made by x264.
 const AVCC: &[u8] = &[1, 66, 192, 13, 255, 225, 0, 8, 103, 66, 192, 13, 219, 5, 7, 196, 1, 0, 4, 104, 202, 131, 203];
 
 /// H.264, 90 kHz.
 pub(crate) fn video_track() -> Track {
-    let video =
-        VideoFormat { size: Size { width: 320, height: 240 }, sample_aspect: (1, 1), frame_rate: None, color: None };
+    let video = VideoFormat {
+        size: Size { width: 320, height: 240 },
+        sample_aspect: (1, 1),
+        frame_rate: None,
+        color: None,
+        rotation: Rotation::None,
+    };
     let codec = Codec::H264 { config: Bytes::from_static(AVCC), video };
     Track { id: TrackId(0), timescale: Timescale::MPEG, codec, language: None, delay: 0 }
 }

@@ -114,9 +114,10 @@ impl Stream {
         shutdown: Shutdown,
     ) -> End {
         self.begin_publisher(source);
-        let mut alone_until = None;
+        let mut left: Option<Instant> = None;
         loop {
             let drain_until = self.drains.until();
+            let alone_until = left.map(|left| left + self.patience());
             tokio::select! {
                 output = self.drains.next() => self.output(output),
                 event = next_event(&mut self.source) => match event {
@@ -138,6 +139,9 @@ impl Stream {
                 () = sleep_until(drain_until) => self.abandon_oldest_run(),
                 () = sleep_until(alone_until) => {
                     self.end();
+                    if !self.renditions.has_segments() {
+                        return End::Expired;
+                    }
                     return self.expire(publishers, shutdown).await;
                 }
                 () = shutdown.begun() => {
@@ -147,13 +151,18 @@ impl Stream {
                     return End::ShutDown;
                 }
             }
-            alone_until = match (&self.source, alone_until) {
-                (Some(_), _) => None,
-                (None, None) => Some(self.clock.now() + self.setup.stream.linger),
-                (None, until) => until,
+            left = match self.source {
+                Some(_) => None,
+                None => left.or_else(|| Some(self.clock.now())),
             };
             self.settle();
         }
+    }
+
+    /// How long the stream waits for a publisher. Nobody wants one back that brought nothing to watch.
+    fn patience(&self) -> Duration {
+        let is_void = self.drains.is_empty() && !self.renditions.has_segments();
+        if is_void { Duration::ZERO } else { self.setup.stream.linger }
     }
 
     fn refuse(&self, publish: Publish) {
@@ -366,7 +375,9 @@ impl Stream {
                 self.release();
             }
             Some(Output::Skipped { rendition, pictures, .. }) => {
-                warn!(%rendition, pictures, "the rung is late and left pictures out: the machine is at its limit");
+                if self.renditions.get(&rendition).is_some_and(|live| !std::mem::replace(&mut live.was_late, true)) {
+                    warn!(%rendition, pictures, "the rung is late and left pictures out; further ones are only counted");
+                }
             }
             Some(Output::Shed { rendition, reason }) => {
                 warn!(%rendition, reason, "rung given up");

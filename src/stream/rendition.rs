@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use super::measure::Measure;
 use crate::media::{
-    AccessUnit, Epoch, MediaDuration, MediaSequence, MediaTime, Rendition, RenditionId, Segment, Size, Targets, Track,
+    AccessUnit, Epoch, MediaDuration, MediaSequence, MediaTime, Rendition, RenditionId, Segment, Targets, Track,
+    VideoFormat,
 };
 use crate::package::{Cut, Packaged, Packager};
 use crate::window::{self, Offered, Window};
@@ -22,6 +23,8 @@ pub(super) struct Live {
     pub(super) active: bool,
     /// Given up for good by the ladder.
     pub(super) shed: bool,
+    /// It was said that the machine is too slow for it.
+    pub(super) was_late: bool,
     /// Announced before there was a track to package.
     cuts: VecDeque<Cut>,
     packager: Option<Packager>,
@@ -47,6 +50,7 @@ impl Live {
             id,
             active: true,
             shed: false,
+            was_late: false,
             cuts: VecDeque::new(),
             packager: None,
             held: VecDeque::new(),
@@ -177,11 +181,7 @@ impl Live {
             track: track.clone(),
             peak: self.measure.peak(),
             mean: self.measure.mean(),
-            size: video.map(|video| {
-                let (horizontal, vertical) = video.sample_aspect;
-                let width = u64::from(video.size.width) * u64::from(horizontal) / u64::from(vertical.max(1));
-                Size { width: u32::try_from(width).unwrap_or(video.size.width), height: video.size.height }
-            }),
+            size: video.map(VideoFormat::display_size),
             frame_rate: video.and_then(|_| self.measure.frame_rate()),
         };
         Some(Offered { rendition, reader: window.reader(), shed: self.shed })

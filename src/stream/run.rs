@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::{Setup, Stats};
 use crate::media::{AccessUnit, Codec, RenditionId, Track, TrackId};
 use crate::package::Pace;
-use crate::transcode::{self, Cuts, Health, Output, Pressure, Rotation, Rung, TranscodeError, Transcoder};
+use crate::transcode::{self, Cuts, Health, Output, Pressure, Rung, TranscodeError, Transcoder};
 
 /// Units between the codecs and the stream's task, which never waits long; an encoder that finds it full waits.
 const OUTPUT_QUEUE: usize = 256;
@@ -42,7 +42,7 @@ impl Plan {
         is_shed: impl Fn(&RenditionId) -> bool,
     ) -> Option<Self> {
         let video = tracks.iter().find(|track| track.codec.video().is_some());
-        let ladder = transcode::plan(config, video.and_then(|track| track.codec.video()), Rotation::default());
+        let ladder = transcode::plan(config, video.and_then(|track| track.codec.video()));
         let source = video.filter(|_| ladder.copy_source);
         let mut plan = Self {
             leading: video.or_else(|| tracks.first())?.id,

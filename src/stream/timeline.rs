@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::media::{AccessUnit, MediaTime, Timescale, Track, TrackId};
+use crate::media::{AccessUnit, MediaDuration, MediaTime, Timescale, Track, TrackId};
 
 /// Stamps that are this far from where they are expected are no jitter: the clock was set, or something is missing. Also the
 /// longest time without a unit that still joins what came before.
@@ -115,8 +115,7 @@ impl Timeline {
 
     /// The publisher's tracks with the clocks that their units get here.
     pub(crate) fn tracks(&mut self, tracks: &[Track]) -> Arc<[Track]> {
-        let placed: Arc<[Track]> =
-            tracks.iter().map(|track| Track { timescale: scale_of(track), ..track.clone() }).collect();
+        let placed: Arc<[Track]> = tracks.iter().map(placed).collect();
         self.tracks.retain(|id, state| placed.iter().any(|track| track.id == *id && track.timescale == state.scale));
         for track in placed.iter() {
             self.tracks
@@ -179,8 +178,12 @@ impl Timeline {
 
         let reorder = nanos(unit.pts.ticks(), unit.pts.scale()) - nanos(unit.dts.ticks(), source);
         let mut dts = ticks(at, state.scale);
+        // How long the unit lasts, where that is certain.
+        let said = unit.duration.filter(|duration| duration.ticks() > 0);
+        let said = said.map(|duration| duration.to_scale(state.scale).ticks().cast_signed());
+        let certain = state.unit_ticks.map(i64::from).or(said).filter(|_| state.is_sound);
         if let Some(newest) = state.newest {
-            if state.is_sound && !after_hole {
+            if certain.is_some() && !after_hole {
                 let off = nanos(dts, state.scale) - nanos(newest.next, state.scale);
                 if off.abs() <= SOUND_TOLERANCE {
                     dts = newest.next;
@@ -193,11 +196,8 @@ impl Timeline {
                 self.counts.nudged += 1;
             }
         }
-        let lasts = match (state.unit_ticks.filter(|_| state.is_sound), state.newest) {
-            (Some(samples), _) => i64::from(samples),
-            (None, _) if unit.duration.is_some_and(|duration| duration.ticks() > 0) => {
-                unit.duration.map_or(0, |duration| duration.to_scale(state.scale).ticks()).cast_signed()
-            }
+        let lasts = match (certain.or(said), state.newest) {
+            (Some(ticks), _) => ticks,
             // As long as the one before it lasted, and never so long that a jump would look expected.
             (None, Some(newest)) => (dts - newest.dts).min(ticks(JUMP / 2, state.scale)),
             (None, None) => 0,
@@ -216,6 +216,13 @@ impl Timeline {
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
+}
+
+/// The track on the clock that its units get here.
+fn placed(track: &Track) -> Track {
+    let timescale = scale_of(track);
+    let delay = MediaDuration::new(track.delay, track.timescale).to_scale(timescale).ticks();
+    Track { timescale, delay, ..track.clone() }
 }
 
 fn scale_of(track: &Track) -> Timescale {
@@ -252,6 +259,7 @@ mod tests {
 
     use super::*;
     use crate::media::testing::{audio_track, video_track};
+    use crate::media::{AudioFormat, Codec};
     use crate::runtime::Clock;
 
     const START: i64 = ORIGIN_SECS * 90_000;
@@ -330,6 +338,22 @@ mod tests {
         for (frame, millis) in [21, 43, 64, 85, 107, 128].into_iter().enumerate() {
             assert_eq!(rig.sound(millis).unwrap(), first + 1_024 * (i64::try_from(frame).unwrap() + 1));
         }
+    }
+
+    #[test]
+    fn sound_of_unknown_length_follows_its_stamps_and_does_not_drift() {
+        let mut rig = Rig::new();
+        let opus = Codec::Opus { config: Bytes::new(), audio: AudioFormat { sample_rate: 48_000, channels: 1 } };
+        rig.timeline.tracks(&[video_track(), Track { codec: opus, ..audio_track() }]);
+        let first = rig.sound(0).unwrap();
+        for frame in 1..3_000 {
+            let expected = frame * 20;
+            // A millisecond early at first: what was taken for a frame's length before.
+            let stamp = if frame == 1 { 19 } else { expected };
+            let off = rig.sound(stamp).unwrap() - first - expected * 48;
+            assert!(off.abs() <= 48, "{off} samples off at frame {frame}");
+        }
+        assert_eq!(rig.timeline.counts(), Counts::default());
     }
 
     #[test]

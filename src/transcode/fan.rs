@@ -144,7 +144,6 @@ impl Fan {
     fn shed(&mut self, index: usize, reason: &str) {
         let outlet = self.outlets.remove(index);
         outlet.tie.stop.store(true, Ordering::Relaxed);
-        tracing::warn!(rendition = %outlet.id, reason, "gave up a rung");
         self.owed.push_back(Output::Shed { rendition: outlet.id, reason: reason.to_owned() });
         for outlet in &mut self.outlets {
             outlet.lateness.forgive();

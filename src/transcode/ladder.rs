@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::libav::Rotation;
 use crate::media::{Bitrate, FrameRate, RenditionId, Size, VideoFormat};
 
 /// Which renditions of a stream are made, and how.
@@ -125,9 +124,9 @@ pub struct Rung {
 /// The rungs for a source: none for one without pictures.
 ///
 /// A rung taller than the source gets the source's size, and of two with the same size and frame rate the first stays.
-pub fn plan(config: &Config, video: Option<&VideoFormat>, rotation: Rotation) -> Plan {
+pub fn plan(config: &Config, video: Option<&VideoFormat>) -> Plan {
     let Some(video) = video else { return Plan { copy_source: true, rungs: Vec::new() } };
-    let shown = shown(video, rotation);
+    let shown = shown(video);
     let (copy_source, wished): (bool, Vec<RungConfig>) = match &config.ladder {
         Ladder::Auto => {
             let smaller = AUTO.into_iter().filter(|&height| height < shown.width.min(shown.height));
@@ -170,7 +169,7 @@ impl RungConfig {
 
 /// The picture as a viewer sees it: square samples, upright. Samples that are not square are made so by shrinking the
 /// longer way, never by stretching.
-fn shown(video: &VideoFormat, rotation: Rotation) -> Size {
+fn shown(video: &VideoFormat) -> Size {
     let Size { width, height } = video.size;
     let (num, den) = (video.sample_aspect.0.max(1), video.sample_aspect.1.max(1));
     let times = |side: u32, by: u32, over: u32| {
@@ -178,7 +177,7 @@ fn shown(video: &VideoFormat, rotation: Rotation) -> Size {
         u32::try_from(scaled).unwrap_or(u32::MAX).max(1)
     };
     let (width, height) = if num < den { (times(width, num, den), height) } else { (width, times(height, den, num)) };
-    if rotation.swaps() { Size { width: height, height: width } } else { Size { width, height } }
+    video.rotation.turned(Size { width, height })
 }
 
 /// The picture with its shorter side made `height`, or left as it is when that is no less; even both ways.
@@ -224,6 +223,7 @@ fn usual_bitrate(height: u32, source: Option<FrameRate>, limit: Option<u32>) -> 
 
 #[cfg(test)]
 mod tests {
+    use crate::media::Rotation;
     use std::collections::HashSet;
 
     use proptest::prelude::*;
@@ -231,11 +231,21 @@ mod tests {
     use super::*;
 
     fn video(width: u32, height: u32, sample_aspect: (u32, u32)) -> VideoFormat {
-        VideoFormat { size: Size { width, height }, sample_aspect, frame_rate: None, color: None }
+        VideoFormat {
+            size: Size { width, height },
+            sample_aspect,
+            frame_rate: None,
+            color: None,
+            rotation: Rotation::None,
+        }
     }
 
-    fn sizes(config: &Config, video: &VideoFormat, rotation: Rotation) -> Vec<String> {
-        let plan = plan(config, Some(video), rotation);
+    fn turned(video: VideoFormat, rotation: Rotation) -> VideoFormat {
+        VideoFormat { rotation, ..video }
+    }
+
+    fn sizes(config: &Config, video: &VideoFormat) -> Vec<String> {
+        let plan = plan(config, Some(video));
         plan.rungs.iter().map(|rung| format!("{} {}", rung.id, rung.size)).collect()
     }
 
@@ -247,33 +257,33 @@ mod tests {
     fn auto_is_the_source_and_what_is_smaller() {
         let auto = Config::default();
         assert_eq!(
-            sizes(&auto, &video(1920, 1080, (1, 1)), Rotation::None),
+            sizes(&auto, &video(1920, 1080, (1, 1))),
             ["720p 1280x720", "480p 854x480", "360p 640x360", "240p 426x240"]
         );
-        assert_eq!(sizes(&auto, &video(854, 480, (1, 1)), Rotation::None), ["360p 640x360", "240p 428x240"]);
-        assert!(plan(&auto, Some(&video(320, 180, (1, 1))), Rotation::None).copy_source);
-        assert!(plan(&auto, None, Rotation::None).rungs.is_empty());
+        assert_eq!(sizes(&auto, &video(854, 480, (1, 1))), ["360p 640x360", "240p 428x240"]);
+        assert!(plan(&auto, Some(&video(320, 180, (1, 1)))).copy_source);
+        assert!(plan(&auto, None).rungs.is_empty());
     }
 
     #[test]
     fn a_portrait_picture_is_measured_by_its_width() {
         let auto = Config::default();
-        assert_eq!(sizes(&auto, &video(1080, 1920, (1, 1)), Rotation::None)[0], "720p 720x1280");
-        assert_eq!(sizes(&auto, &video(1920, 1080, (1, 1)), Rotation::Quarter)[0], "720p 720x1280");
+        assert_eq!(sizes(&auto, &video(1080, 1920, (1, 1)))[0], "720p 720x1280");
+        assert_eq!(sizes(&auto, &turned(video(1920, 1080, (1, 1)), Rotation::Quarter))[0], "720p 720x1280");
     }
 
     #[test]
     fn samples_become_square() {
         let pal = config("ladder = [{ height = 576 }, { height = 288 }]");
-        assert_eq!(sizes(&pal, &video(720, 576, (64, 45)), Rotation::None), ["576p 720x404", "288p 512x288"]);
-        assert_eq!(sizes(&pal, &video(720, 576, (16, 15)), Rotation::None)[0], "576p 720x540");
+        assert_eq!(sizes(&pal, &video(720, 576, (64, 45))), ["576p 720x404", "288p 512x288"]);
+        assert_eq!(sizes(&pal, &video(720, 576, (16, 15)))[0], "576p 720x540");
     }
 
     #[test]
     fn a_rung_taller_than_the_source_has_its_size_once() {
         let tall =
             config("ladder = [\"source\", { height = 1080 }, { height = 720, bitrate = \"2500k\" }, { height = 240 }]");
-        let plan = plan(&tall, Some(&video(641, 361, (1, 1))), Rotation::None);
+        let plan = plan(&tall, Some(&video(641, 361, (1, 1))));
         assert!(plan.copy_source);
         let rungs: Vec<_> = plan.rungs.iter().map(|r| format!("{} {} {}", r.id, r.size, r.bitrate)).collect();
         assert_eq!(rungs, ["1080p 640x360 800k", "240p 426x240 400k"]);
@@ -309,7 +319,7 @@ mod tests {
             width in 2_u32..5000,
             height in 2_u32..5000,
             aspect in prop_oneof![Just((1, 1)), (1_u32..200, 1_u32..200)],
-            turned in any::<bool>(),
+            on_its_side in any::<bool>(),
             heights in proptest::collection::vec(16_u32..=4320, 1..8),
         ) {
             // A picture a few samples wide has no aspect that could be kept.
@@ -319,10 +329,11 @@ mod tests {
             }).collect();
             let config = Config { ladder: Ladder::List(rungs), ..Config::default() };
             let format = video(width, height, aspect);
-            let rotation = if turned { Rotation::ThreeQuarters } else { Rotation::None };
-            let Size { width: wide, height: high } = shown(&format, rotation);
+            let rotation = if on_its_side { Rotation::ThreeQuarters } else { Rotation::None };
+            let format = turned(format, rotation);
+            let Size { width: wide, height: high } = shown(&format);
             prop_assert!(wide.max(high) <= width.max(height));
-            let plan = plan(&config, Some(&format), rotation);
+            let plan = plan(&config, Some(&format));
             prop_assert!(!plan.rungs.is_empty());
             let ids: HashSet<_> = plan.rungs.iter().map(|rung| rung.id.clone()).collect();
             prop_assert_eq!(ids.len(), plan.rungs.len());

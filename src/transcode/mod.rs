@@ -30,7 +30,6 @@ pub use ladder::{Config, Plan, Rung, plan};
 
 use crate::bitstream::BitstreamError;
 use crate::libav;
-pub use crate::libav::Rotation;
 use crate::media::{AccessUnit, MediaTime, RenditionId, Track, TrackId};
 use feed::Feed;
 

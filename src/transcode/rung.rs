@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::encode::{Encode, Open};
 use super::{Output, Rung, Shared, TranscodeError};
-use crate::libav::{self, Coded, Layout, Picture, PictureGraph, Rotation};
-use crate::media::{AccessUnit, FrameRate, Language, MediaTime, Timescale, Track, TrackId};
+use crate::libav::{self, Coded, Layout, Picture, PictureGraph};
+use crate::media::{AccessUnit, FrameRate, Language, MediaTime, Rotation, Timescale, Track, TrackId};
 
 /// What a rung gets.
 pub(super) enum Job {

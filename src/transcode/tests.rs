@@ -270,8 +270,7 @@ fn a_gap_lets_everything_out_and_begins_with_a_random_access_point() {
 fn interlaced_anamorphic_pictures_become_progressive_square_ones_each_once() {
     let times = steady(50);
     let clip = Clip::new(size(192, 144), &times, &[0, 25], 2, "tff=1:sar=4/3");
-    let plan =
-        plan(&toml::from_str("ladder = [{ height = 72 }]").unwrap(), clip.track.codec.video(), Default::default());
+    let plan = plan(&toml::from_str("ladder = [{ height = 72 }]").unwrap(), clip.track.codec.video());
     assert_eq!(plan.rungs[0].size, size(128, 72));
     let all = whole(&clip, plan.rungs, &[times[0], times[25]]);
     let got = &all["72p"];

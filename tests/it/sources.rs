@@ -117,6 +117,50 @@ fn an_mp4_file_is_published_again_and_again() {
 }
 
 #[test]
+fn a_film_that_was_shot_upright_stays_upright() {
+    let folder = tempfile::tempdir().unwrap();
+    let (flat, path) = (folder.path().join("flat.mp4"), folder.path().join("phone.mp4"));
+    run(Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-nostdin",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=640x360:r=25",
+            "-t",
+            "30",
+            "-c:v",
+            "libx264",
+        ])
+        .args(["-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"])
+        .arg(&flat));
+    run(Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-i"])
+        .arg(&flat)
+        .args(["-c", "copy", "-metadata:s:v:0", "rotate=90"])
+        .arg(&path));
+    let server = Server::start(&format!("{FAST}[[file]]\nstream = \"phone\"\npath = \"{}\"\n", path.display()));
+    assert_eq!(
+        variants(&server, "phone"),
+        [("_/source.m3u8".to_owned(), "360x640".to_owned()), ("_/240p.m3u8".to_owned(), "240x426".to_owned())]
+    );
+    // The copied picture says how to be turned, the rung was.
+    let list = playlist::of(&server, "phone", "source", 1);
+    let init = server.get_bytes(&format!("/phone/_/{}", list.segments[0].map.as_ref().unwrap().uri)).1;
+    let turn = |bytes: &[u8]| {
+        let header = mp4::Mp4Reader::read_header(std::io::Cursor::new(bytes), bytes.len() as u64).unwrap();
+        let matrix = header.tracks()[&1].trak.tkhd.matrix.clone();
+        (matrix.a, matrix.b, matrix.c, matrix.d)
+    };
+    let turned = turn(&std::fs::read(&path).unwrap());
+    assert_ne!(turned.1, 0);
+    assert_eq!(turn(&init), turned);
+    assert_eq!(ffprobe(&server.url("/phone/_/240p.m3u8"), "stream=width,height"), ["240,426"]);
+}
+
+#[test]
 fn gstreamer_publishes() {
     let server = Server::start(FAST);
     let mut publisher = Command::new("gst-launch-1.0")

@@ -4,13 +4,13 @@
 use bytes::Bytes;
 
 use super::boxes::BoxWriter;
-use crate::media::{AudioFormat, Codec, Track, VideoFormat};
+use crate::media::{AudioFormat, Codec, Rotation, Size, Track, VideoFormat};
 
 /// The one track of every file here.
 pub(super) const TRACK_ID: u32 = 1;
 
-/// Unity: no rotation, no scaling (§ 8.2.2).
-const MATRIX: [u32; 9] = [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000];
+/// One in 16.16.
+const UNITY: i32 = 0x0001_0000;
 
 /// The header of a track: what a player reads before its first segment. The same bytes for the same track.
 pub fn header(track: &Track) -> Bytes {
@@ -30,7 +30,7 @@ pub fn header(track: &Track) -> Bytes {
             w.u32(0x0001_0000);
             w.u16(0x0100);
             w.zeros(10);
-            MATRIX.iter().for_each(|&value| w.u32(value));
+            matrix(w, Rotation::None, Size { width: 0, height: 0 });
             w.zeros(24);
             w.u32(TRACK_ID + 1);
         });
@@ -59,10 +59,12 @@ fn trak(w: &mut BoxWriter, track: &Track) {
             w.u16(0);
             w.u16(if video.is_some() { 0 } else { 0x0100 });
             w.u16(0);
-            MATRIX.iter().for_each(|&value| w.u32(value));
-            let (width, height) = video.map_or((0, 0), display_size);
-            w.u32(width << 16);
-            w.u32(height << 16);
+            // As shown, but for the turn that the matrix says (§ 8.3.2).
+            let rotation = video.map_or(Rotation::None, |video| video.rotation);
+            let shown = video.map_or(Size { width: 0, height: 0 }, |video| rotation.turned(video.display_size()));
+            matrix(w, rotation, shown);
+            w.u32(shown.width.min(0xFFFF) << 16);
+            w.u32(shown.height.min(0xFFFF) << 16);
         });
         if track.delay > 0 {
             // Decode times are written `delay` later than they are, so that they start at the first moment that is
@@ -125,11 +127,19 @@ fn trak(w: &mut BoxWriter, track: &Track) {
     });
 }
 
-/// Columns and rows as shown, the sample aspect ratio applied to the width (§ 8.3.2).
-fn display_size(video: &VideoFormat) -> (u32, u32) {
-    let (horizontal, vertical) = video.sample_aspect;
-    let width = u64::from(video.size.width) * u64::from(horizontal) / u64::from(vertical.max(1));
-    (u32::try_from(width).unwrap_or(video.size.width).min(0xFFFF), video.size.height.min(0xFFFF))
+/// The turn about the origin, and the shift that brings the picture back into sight (§ 6.2.2).
+fn matrix(w: &mut BoxWriter, rotation: Rotation, size: Size) {
+    let (cosine, sine) = rotation.cosine_sine();
+    let (width, height) = (size.width.min(0x7FFF).cast_signed() << 16, size.height.min(0x7FFF).cast_signed() << 16);
+    let (x, y) = match rotation {
+        Rotation::None => (0, 0),
+        Rotation::Quarter => (height, 0),
+        Rotation::Half => (width, height),
+        Rotation::ThreeQuarters => (0, width),
+    };
+    for value in [cosine * UNITY, sine * UNITY, 0, -sine * UNITY, cosine * UNITY, 0, x, y, 0x4000_0000] {
+        w.u32(value.cast_unsigned());
+    }
 }
 
 /// Three letters of ISO 639-2 in fifteen bits (§ 8.4.2); `und` for everything else, with an `elng` box beside it.

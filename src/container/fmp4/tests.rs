@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::media::testing::{audio_track, video_track};
-use crate::media::{AudioFormat, Codec, Color, Size, Timescale, Track, VideoFormat};
+use crate::media::{AudioFormat, Codec, Color, Rotation, Size, Timescale, Track, VideoFormat};
 
 fn atoms(bytes: &[u8]) -> Vec<Any> {
     let mut cursor = Cursor::new(bytes);
@@ -40,6 +40,7 @@ fn picture() -> VideoFormat {
         sample_aspect: (64, 45),
         frame_rate: None,
         color: Some(Color { primaries: 5, transfer: 6, matrix: 5, full_range: false }),
+        rotation: Rotation::None,
     }
 }
 

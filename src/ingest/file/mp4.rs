@@ -13,7 +13,7 @@ use mp4::{Mp4Reader, Mp4Track};
 use super::FileError;
 use crate::bitstream::nal::{self, Kind};
 use crate::bitstream::{BitstreamError, aac, h264};
-use crate::media::{AccessUnit, Codec, MediaDuration, MediaTime, Timescale, Track, TrackId};
+use crate::media::{AccessUnit, Codec, MediaDuration, MediaTime, Rotation, Timescale, Track, TrackId};
 
 /// An open file.
 pub(super) struct Movie {
@@ -143,7 +143,9 @@ fn coded(track: &Mp4Track) -> Option<Result<(Codec, usize), BitstreamError>> {
         let pps: Vec<_> = avcc.picture_parameter_sets.iter().map(|set| Bytes::copy_from_slice(&set.bytes)).collect();
         let config = h264::config(&sps, &pps);
         let length_size = usize::from(avcc.length_size_minus_one & 3) + 1;
-        return Some(config.and_then(h264::codec).map(|codec| (codec, length_size)));
+        let matrix = &track.trak.tkhd.matrix;
+        let rotation = Rotation::from_matrix(matrix.a, matrix.b);
+        return Some(config.and_then(h264::codec).map(|codec| (codec.with_rotation(rotation), length_size)));
     }
     let specific = &entry.mp4a.as_ref()?.esds.as_ref()?.es_desc.dec_config.dec_specific;
     let bits =
