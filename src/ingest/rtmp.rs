@@ -294,7 +294,9 @@ impl Connection {
                 Ok(())
             }
             // Encoders that are closed in a hurry reset.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => Err(End::Closed),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Err(End::Closed)
+            }
             Ok(Err(error)) => Err(error.into()),
         }
     }

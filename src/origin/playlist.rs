@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::path::{self, What};
 use super::{Origin, Outcome};
 use crate::manifest::{self, Form};
-use crate::window::{Presentation, State, Text, TextKind};
+use crate::window::{Presentation, Text, TextKind};
 
 impl Origin {
     /// A playlist of a stream that can be watched.
@@ -34,9 +34,7 @@ impl Origin {
                 _ => manifest::media(&snapshot, form, uri),
             }
         });
-        let outcome =
-            if snapshot.ended { Outcome::EndedPlaylist } else { Outcome::LivePlaylist(snapshot.targets.segment_secs) };
-        respond(outcome, &text, request)
+        respond(Outcome::Playlist(snapshot.targets.segment_secs), &text, request)
     }
 
     fn multivariant(&self, presentation: &Presentation, form: Form, request: &HeaderMap) -> Response<Body> {
@@ -47,9 +45,7 @@ impl Origin {
             manifest::multivariant(presentation, form, uri)
         });
         let target = presentation.renditions.first().map_or(1, |offered| offered.reader.now().targets.segment_secs);
-        let outcome =
-            if presentation.state == State::Ended { Outcome::EndedPlaylist } else { Outcome::LivePlaylist(target) };
-        respond(outcome, &text, request)
+        respond(Outcome::Playlist(target), &text, request)
     }
 }
 

@@ -129,8 +129,10 @@ impl Live {
     pub(super) fn collect(&mut self, frame: Frame<'_>) -> (u64, Option<Arc<Segment>>) {
         let (mut count, mut newest) = (0, None);
         while let Some(packaged) = self.packager.as_mut().and_then(Packager::pull) {
-            // A playlist does not begin with gaps: this rendition begins with its first segment.
-            if packaged.parts.is_empty() && self.window.is_none() {
+            // A playlist does not begin with gaps: this rendition begins with its first segment. And what was filled with a
+            // gap, since its rung was given up, stays one.
+            let is_filled = self.window.as_ref().and_then(Window::next).is_some_and(|next| packaged.sequence < next);
+            if is_filled || packaged.parts.is_empty() && self.window.is_none() {
                 continue;
             }
             let samples = packaged.samples;

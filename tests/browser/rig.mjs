@@ -196,15 +196,6 @@ export function untilSeen(page) {
 export const playsNatively = (page) =>
   page.evaluate(() => document.createElement("video").canPlayType("application/vnd.apple.mpegurl") !== "");
 
-/** Waits until the first segment has left the playlists: before, Chromium's own player takes them for complete ones. */
-export function untilSliding(server, name) {
-  return until("playlists that slide", async () => {
-    const stream = (await (await fetch(`${server.http}/api/v1/streams`)).json()).find((stream) => stream.name === name);
-    const playlists = (stream?.renditions ?? []).map(async ({ id }) => (await fetch(`${server.http}/${name}/_/${id}.m3u8`)).text());
-    return playlists.length > 0 && (await Promise.all(playlists)).every((text) => /^#EXT-X-MEDIA-SEQUENCE:[1-9]/m.test(text));
-  });
-}
-
 /** ffmpeg's arguments for a picture of this size with a key frame each second, and a tone. */
 export function picture({ size = "320x180", rate = 25 } = {}) {
   return (

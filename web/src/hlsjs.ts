@@ -45,12 +45,6 @@ export class HlsJs implements Player {
       abrEwmaDefaultEstimate: 3_000_000,
       backBufferLength: 60,
       liveDurationInfinity: true,
-      // The page shows what the server has now, whatever the browser keeps: a playlist that ended may be kept for long,
-      // and a stream that begins anew has the same URL.
-      xhrSetup: (xhr, url) => {
-        xhr.open("GET", url, true);
-        if (new URL(url, location.href).pathname.endsWith(".m3u8")) xhr.setRequestHeader("Cache-Control", "no-cache");
-      },
       manifestLoadPolicy: PATIENT,
       playlistLoadPolicy: PATIENT,
       fragLoadPolicy: PATIENT,
