@@ -152,3 +152,30 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_of_500_and_the_next_request_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .route("/panic", axum::routing::get(|| async { panic!("on purpose") as &'static str }))
+            .route("/fine", axum::routing::get(|| async { "fine" }));
+        let tasks = Tasks::new();
+        let http = serve(listener, router, Config::default(), Arc::default(), tasks.clone(), Shutdown::default());
+        tasks.spawn("http", http);
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let requests =
+            "GET /panic HTTP/1.1\r\nHost: x\r\n\r\nGET /fine HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        socket.write_all(requests.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        socket.read_to_string(&mut answers).await.unwrap();
+        assert!(answers.starts_with("HTTP/1.1 500 "), "{answers}");
+        assert!(answers.contains("HTTP/1.1 200 ") && answers.ends_with("fine"), "{answers}");
+    }
+}
