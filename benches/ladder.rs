@@ -39,7 +39,7 @@ fn main() -> Result<()> {
         their_runs.push(theirs);
     }
     let (ours, theirs) = (rig::median(&our_runs), rig::median(&their_runs));
-    let title = format!("    the ladder alone: from a file, as fast as it can be, {rounds} rounds");
+    let title = format!("(a) the ladder alone: from a file, as fast as it can be, {rounds} rounds");
     let mut table = Table::new(title, &["CPU seconds, median", "headwater", "ffmpeg", "ratio"]);
     table.row(vec![
         "decode, scale, encode".to_owned(),
