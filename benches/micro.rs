@@ -19,7 +19,7 @@ use headwater::container::{fmp4, ts};
 use headwater::manifest::{self, Form, Target};
 use headwater::media::{
     Aac, AccessUnit, AudioFormat, Bitrate, Codec, Epoch, Event, FrameRate, MediaSequence, MediaTime, Rendition,
-    Segment, Size, Targets, Timescale, Track, TrackId, VideoFormat,
+    Rotation, Segment, Size, Targets, Timescale, Track, TrackId, VideoFormat,
 };
 use headwater::package::{Cut, Packager};
 use headwater::protocol::rtmp::{self, Session, Tag};
@@ -103,7 +103,7 @@ fn median(name: &str) -> Result<Option<f64>> {
 
 fn pictures() -> Track {
     let size = Size { width: 320, height: 240 };
-    let video = VideoFormat { size, sample_aspect: (1, 1), frame_rate: None, color: None };
+    let video = VideoFormat { size, sample_aspect: (1, 1), frame_rate: None, color: None, rotation: Rotation::None };
     let codec = Codec::H264 { config: Bytes::from_static(AVCC), video };
     Track { id: TrackId(0), timescale: Timescale::MPEG, codec, language: None, delay: 0 }
 }
