@@ -408,7 +408,106 @@ mod tests {
         assert_eq!(packager.init.number, 1);
     }
 
+    /// Pictures of 30 a second that say how long they last, in half-second parts.
+    fn parted(cuts: &[(u64, i64)], pictures: i64, known_ahead: bool) -> (Packager, Vec<Packaged>) {
+        let received = Clock.now();
+        let mut packager = Packager::new(video_track(), Some(MediaDuration::new(45_000, Timescale::MPEG)));
+        let mut seen = Vec::new();
+        let mut waiting = cuts.iter().peekable();
+        for index in 0..pictures {
+            let at = index * 3_000;
+            while let Some(&&(sequence, cut_at)) = waiting.peek().filter(|(_, cut_at)| known_ahead || *cut_at <= at) {
+                packager.cut(cut(sequence, cut_at, false));
+                waiting.next();
+            }
+            let is_key = cuts.iter().any(|(_, cut_at)| *cut_at == at);
+            let duration = Some(MediaDuration::new(3_000, Timescale::MPEG));
+            packager.push(AccessUnit { duration, ..unit(received, at, at, Timescale::MPEG, is_key) });
+            seen.extend(all(&mut packager));
+        }
+        (packager, seen)
+    }
+
+    #[test]
+    fn a_part_is_there_as_soon_as_its_last_picture_is() {
+        let cuts = [(0, 0), (1, 180_000)];
+        // 14 pictures make no part, the fifteenth does, without waiting for the sixteenth.
+        assert!(parted(&cuts, 14, true).1.is_empty());
+        let (_, seen) = parted(&cuts, 15, true);
+        assert_eq!((seen.len(), seen[0].parts.len(), seen[0].is_complete), (1, 1, false));
+        assert_eq!(seen[0].parts[0].duration.ticks(), 45_000);
+        assert!(seen[0].parts[0].independent && seen[0].expects_more);
+        let (_, seen) = parted(&cuts, 60, true);
+        let last = seen.last().unwrap();
+        assert_eq!((last.parts.len(), last.expects_more), (4, false), "the next part is the next segment's");
+    }
+
+    #[test]
+    fn where_only_the_next_picture_tells_whether_the_segment_ends_the_last_part_waits_for_it() {
+        let cuts = [(0, 0), (1, 180_000), (2, 360_000)];
+        // The first segment's length is not known: its last part comes at once.
+        assert_eq!(parted(&cuts, 60, false).1.last().unwrap().parts.len(), 4);
+        // The second one's is expected.
+        assert_eq!(parted(&cuts, 120, false).1.last().unwrap().parts.len(), 3);
+        let (_, seen) = parted(&cuts, 121, false);
+        let second = seen.iter().rfind(|packaged| packaged.sequence == MediaSequence(1)).unwrap();
+        assert_eq!((second.parts.len(), second.is_complete), (4, true));
+    }
+
+    #[test]
+    fn parts_are_the_bytes_of_their_segment_in_order() {
+        let (_, seen) = parted(&[(0, 0), (1, 180_000)], 61, true);
+        let segment = seen.iter().find(|packaged| packaged.is_complete).unwrap();
+        let mut at = 0;
+        let mut time = 0;
+        for part in &segment.parts {
+            assert_eq!(part.bytes, at..at + part.data.len() as u64);
+            at = part.bytes.end;
+            let chunk = fmp4::read_chunk(&part.data).unwrap();
+            assert_eq!(chunk.decode_time, time);
+            time += part.duration.ticks();
+        }
+        assert_eq!(time, segment.duration.ticks());
+        // What was seen of it before is what it begins with.
+        let begun = seen.iter().find(|packaged| packaged.parts.len() == 2).unwrap();
+        assert_eq!(begun.parts[1].data.as_ptr(), segment.parts[1].data.as_ptr());
+    }
+
     proptest! {
+        #[test]
+        fn parts_keep_the_grid_and_add_up(
+            lasts in prop::collection::vec(prop::sample::select(vec![3_000u64, 3_000, 3_000, 3_000, 6_000, 9_000]), 60..400),
+            every in 20usize..90,
+            is_certain in any::<bool>(),
+        ) {
+            let received = Clock.now();
+            let grid = MediaDuration::new(18_000, Timescale::MPEG);
+            let mut packager = Packager::new(video_track(), Some(grid));
+            let (mut at, mut sequence) = (0, 0);
+            for (index, lasts) in lasts.iter().enumerate() {
+                if index % every == 0 {
+                    packager.cut(cut(sequence, at, false));
+                    sequence += 1;
+                }
+                let duration = is_certain.then(|| MediaDuration::new(*lasts, Timescale::MPEG));
+                packager.push(AccessUnit { duration, ..unit(received, at, at, Timescale::MPEG, index % every == 0) });
+                at += i64::try_from(*lasts).unwrap();
+            }
+            packager.end();
+            let segments: Vec<_> = all(&mut packager).into_iter().filter(|packaged| packaged.is_complete).collect();
+            prop_assert_eq!(segments.iter().map(|segment| segment.samples).sum::<usize>(), lasts.len());
+            for segment in &segments {
+                let sum: u64 = segment.parts.iter().map(|part| part.duration.ticks()).sum();
+                prop_assert_eq!(sum, segment.duration.ticks());
+                // A line of the grid, and the unit that lies across it.
+                prop_assert!(segment.parts.iter().all(|part| part.duration.ticks() <= 18_000 + 9_000));
+            }
+            for pair in segments.windows(2) {
+                let between = pair[1].start.ticks() - pair[0].start.ticks();
+                prop_assert_eq!(between, i64::try_from(pair[0].duration.ticks()).unwrap());
+            }
+        }
+
         #[test]
         fn durations_are_the_differences_of_decode_times_and_no_unit_is_lost(
             gaps in prop::collection::vec(1i64..20_000, 20..200),
