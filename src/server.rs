@@ -15,7 +15,6 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tracing::{info, warn};
 
@@ -195,7 +194,6 @@ fn router(config: &Config, catalog: &Catalog, stats: &metrics::Stats) -> Router 
         .merge(control)
         .fallback(origin::handle)
         .with_state(origin)
-        .layer(CatchPanicLayer::new())
 }
 
 async fn streams(State(control): State<Control>) -> Response<Body> {

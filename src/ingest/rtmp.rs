@@ -184,7 +184,17 @@ enum End {
     #[error("byte {at}: {error}: check the encoder's settings, or use another one")]
     Media { at: u64, error: FlvError },
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // Encoders that are closed in a hurry reset, or do not wait for our last answer.
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl Connection {
@@ -293,8 +303,6 @@ impl Connection {
                 Stats::add(&self.stats.bytes, u64::try_from(bytes).unwrap_or_default());
                 Ok(())
             }
-            // Encoders that are closed in a hurry reset.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => Err(End::Closed),
             Ok(Err(error)) => Err(error.into()),
         }
     }

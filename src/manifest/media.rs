@@ -98,6 +98,14 @@ fn wall(time: SystemTime) -> DateTime<FixedOffset> {
 fn rendered(playlist: &MediaPlaylist) -> Text {
     let mut bytes = Vec::with_capacity(256 + playlist.segments.len() * 96);
     playlist.write_to(&mut bytes).expect("writing into memory does not fail");
+    if playlist.media_sequence == 0 {
+        // m3u8-rs leaves it out, as the RFC allows; Chromium's own player takes such a playlist for one that is complete
+        // and never loads it again.
+        let target = format!("#EXT-X-TARGETDURATION:{}\n", playlist.target_duration);
+        let at = bytes.windows(target.len()).position(|window| window == target.as_bytes());
+        let at = at.map_or(bytes.len(), |at| at + target.len());
+        bytes.splice(at..at, *b"#EXT-X-MEDIA-SEQUENCE:0\n");
+    }
     text(bytes)
 }
 
@@ -177,6 +185,7 @@ mod tests {
         dependent.independent = false;
         let text = lines(&media(&snapshot(vec![segment(0, 0, 180_000), gap, dependent]), Form::Ts, uri));
         assert!(text.contains("#EXT-X-GAP\n#EXTINF:2,\ns1\n"), "{text}");
+        assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:0\n"), "{text}");
         assert!(text.contains("#EXT-X-VERSION:8\n"), "{text}");
         assert!(!text.contains("INDEPENDENT"), "{text}");
         assert!(!text.contains("MAP"), "{text}");
@@ -185,7 +194,7 @@ mod tests {
     #[test]
     fn an_i_frame_playlist_lists_ranges_of_the_same_segments() {
         let text = lines(&iframes(&snapshot(vec![segment(0, 0, 180_000), segment(1, 0, 180_000)]), uri));
-        assert!(text.contains("#EXT-X-I-FRAMES-ONLY\n"), "{text}");
+        assert!(text.contains("#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-I-FRAMES-ONLY\n"), "{text}");
         assert!(text.contains("#EXT-X-BYTERANGE:500@0\n"), "{text}");
         let parsed = m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap();
         assert_eq!(parsed.segments.len(), 2);

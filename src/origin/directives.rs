@@ -36,18 +36,15 @@ pub(super) fn parse(query: &str) -> Result<Directives, &'static str> {
     }
 }
 
-/// Whether a place is not farther ahead than may be waited for: two segments; in the segment in progress, the parts of
-/// three part targets.
+/// Whether a place is not farther ahead than may be waited for: two segments, and in one the parts of three seconds.
 pub(super) fn is_near(position: Position, snapshot: &Snapshot, part_millis: u32) -> bool {
     let Some(last) = snapshot.last() else { return true };
     if position.sequence.0 > last.sequence.0 + SEGMENTS_AHEAD {
         return false;
     }
     let limit = 3_000u32.div_ceil(part_millis.max(1)).max(3);
-    match position.part {
-        Some(part) if position.sequence == last.sequence => part <= last.part.map_or(0, |part| part + 1) + limit,
-        _ => true,
-    }
+    let begun = if position.sequence == last.sequence { last.part.map_or(0, |part| part + 1) } else { 0 };
+    position.part.is_none_or(|part| part <= begun + limit)
 }
 
 #[cfg(test)]

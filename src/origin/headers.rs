@@ -15,12 +15,11 @@ const EXPOSED: HeaderValue =
 /// What is answered, as far as headers depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A playlist that will change; target duration in seconds.
-    LivePlaylist(u32),
+    /// A playlist; target duration in seconds. One with `EXT-X-ENDLIST`, too: its URL goes live again with the next
+    /// publisher.
+    Playlist(u32),
     /// A playlist that was asked for by `_HLS_msn`: each has its own URL. Target duration in seconds.
     BlockedPlaylist(u32),
-    /// A playlist with `EXT-X-ENDLIST`.
-    EndedPlaylist,
     /// A CMAF header.
     Init,
     /// A CMAF segment.
@@ -51,7 +50,7 @@ impl Outcome {
     /// Status, where it does not depend on the request.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::LivePlaylist(_) | Self::BlockedPlaylist(_) | Self::EndedPlaylist => StatusCode::OK,
+            Self::Playlist(_) | Self::BlockedPlaylist(_) => StatusCode::OK,
             Self::Init | Self::Segment | Self::TsSegment => StatusCode::OK,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Page | Self::Fresh => StatusCode::OK,
@@ -67,7 +66,7 @@ impl Outcome {
     fn cache_control(self) -> HeaderValue {
         match self {
             // Half a target duration, in whole seconds.
-            Self::LivePlaylist(target) => match target / 2 {
+            Self::Playlist(target) => match target / 2 {
                 0 | 1 => HeaderValue::from_static("public, max-age=1"),
                 half => HeaderValue::from_str(&format!("public, max-age={half}")).expect("digits are a header value"),
             },
@@ -76,7 +75,7 @@ impl Outcome {
                 let text = format!("public, max-age={}", u64::from(target) * 6);
                 HeaderValue::from_str(&text).expect("digits are a header value")
             }
-            Self::EndedPlaylist | Self::Gone => HeaderValue::from_static("public, max-age=3600"),
+            Self::Gone => HeaderValue::from_static("public, max-age=3600"),
             Self::Init | Self::Segment | Self::TsSegment => {
                 HeaderValue::from_static("public, max-age=31536000, immutable")
             }
@@ -91,7 +90,7 @@ impl Outcome {
 
     fn content_type(self) -> Option<HeaderValue> {
         Some(HeaderValue::from_static(match self {
-            Self::LivePlaylist(_) | Self::BlockedPlaylist(_) | Self::EndedPlaylist => "application/vnd.apple.mpegurl",
+            Self::Playlist(_) | Self::BlockedPlaylist(_) => "application/vnd.apple.mpegurl",
             Self::Init => "video/mp4",
             Self::Segment => "video/iso.segment",
             Self::TsSegment => "video/mp2t",
@@ -118,7 +117,7 @@ impl Outcome {
             headers.insert(CONTENT_TYPE, content_type);
         }
         match self {
-            Self::LivePlaylist(_) | Self::BlockedPlaylist(_) | Self::EndedPlaylist => {
+            Self::Playlist(_) | Self::BlockedPlaylist(_) => {
                 headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
             }
             Self::Init | Self::Segment | Self::TsSegment => {
@@ -174,12 +173,11 @@ mod tests {
 
     #[test]
     fn every_row_of_the_contract_has_its_cache_control() {
-        assert_eq!(cache_control(Outcome::LivePlaylist(2)), "public, max-age=1");
-        assert_eq!(cache_control(Outcome::LivePlaylist(1)), "public, max-age=1");
-        assert_eq!(cache_control(Outcome::LivePlaylist(9)), "public, max-age=4");
+        assert_eq!(cache_control(Outcome::Playlist(2)), "public, max-age=1");
+        assert_eq!(cache_control(Outcome::Playlist(1)), "public, max-age=1");
+        assert_eq!(cache_control(Outcome::Playlist(9)), "public, max-age=4");
         assert_eq!(cache_control(Outcome::BlockedPlaylist(2)), "public, max-age=12");
         assert_eq!(cache_control(Outcome::BadRequest), "public, max-age=1");
-        assert_eq!(cache_control(Outcome::EndedPlaylist), "public, max-age=3600");
         for media in [Outcome::Init, Outcome::Segment, Outcome::TsSegment] {
             assert_eq!(cache_control(media), "public, max-age=31536000, immutable");
         }
@@ -192,7 +190,7 @@ mod tests {
 
     #[test]
     fn every_answer_may_be_read_from_everywhere() {
-        for outcome in [Outcome::LivePlaylist(2), Outcome::Segment, Outcome::NotFound, Outcome::Unavailable] {
+        for outcome in [Outcome::Playlist(2), Outcome::Segment, Outcome::NotFound, Outcome::Unavailable] {
             let response = outcome.respond(Body::empty());
             assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
             assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");

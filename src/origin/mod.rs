@@ -120,6 +120,15 @@ impl Origin {
 
     /// The stream, as soon as it can be watched.
     async fn watchable(&self, stream: &str) -> Result<Arc<Presentation>, Box<Response<Body>>> {
+        match self.catalog.get(stream) {
+            Some(presentation) if presentation.is_watchable() => Ok(presentation),
+            Some(_) => Box::pin(self.starting(stream)).await,
+            None => Err(Box::new(no_stream())),
+        }
+    }
+
+    /// The stream, once it has started. Apart and boxed: few requests wait, and all would carry the timer.
+    async fn starting(&self, stream: &str) -> Result<Arc<Presentation>, Box<Response<Body>>> {
         let mut watch: watch::Receiver<Arc<Presentation>> =
             self.catalog.watch(stream).ok_or_else(|| Box::new(no_stream()))?;
         let found = tokio::time::timeout(STARTING, watch.wait_for(|presentation| presentation.is_watchable())).await;

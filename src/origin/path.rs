@@ -35,8 +35,10 @@ impl<'a> Resource<'a> {
     /// `None` for a path that cannot name anything here.
     pub(super) fn parse(path: &'a str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
-        let (stream, what) = if let Some((stream, rest)) = path.split_once("/_/") {
-            (stream, below(rest)?)
+        // Looked for byte by byte: building a searcher of substrings costs more than so short a path.
+        let marker = path.as_bytes().windows(3).position(|bytes| bytes == b"/_/");
+        let (stream, what) = if let Some(at) = marker {
+            (&path[..at], below(&path[at + 3..])?)
         } else if let Some(stream) = path.strip_suffix("/index.m3u8") {
             (stream, What::Multivariant(Form::Cmaf))
         } else if let Some(stream) = path.strip_suffix("/ts.m3u8") {

@@ -10,7 +10,7 @@ use super::directives::{self, Directives};
 use super::path::{self, What};
 use super::{Origin, Outcome, patience};
 use crate::manifest::{self, Form, Report};
-use crate::window::{Offered, Presentation, Snapshot, State, Text, TextKind};
+use crate::window::{Offered, Presentation, Text, TextKind};
 
 impl Origin {
     /// A playlist of a stream that can be watched.
@@ -52,7 +52,7 @@ impl Origin {
                 _ => manifest::media(&snapshot, form, uri),
             }
         });
-        respond(outcome_of(&snapshot), &text, request)
+        respond(Outcome::Playlist(snapshot.targets.segment_secs), &text, request)
     }
 
     /// A playlist with parts: at once, or when the place that is asked for was reached.
@@ -65,7 +65,8 @@ impl Origin {
         request: &HeaderMap,
     ) -> Response<Body> {
         let mut snapshot = offered.reader.now();
-        let mut outcome = outcome_of(&snapshot);
+        let target = snapshot.targets.segment_secs;
+        let mut outcome = Outcome::Playlist(target);
         if let Some(position) = directives.position {
             if !snapshot.has(position) && !snapshot.ended {
                 if !directives::is_near(position, &snapshot, part_millis) {
@@ -77,10 +78,9 @@ impl Origin {
                     Err(_) => return Outcome::Unavailable.say("The playlist is late; try again.\n"),
                 }
             }
-            outcome = match outcome_of(&snapshot) {
-                Outcome::LivePlaylist(target) => Outcome::BlockedPlaylist(target),
-                other => other,
-            };
+            if !snapshot.ended {
+                outcome = Outcome::BlockedPlaylist(target);
+            }
         }
         let kind = if directives.skip { TextKind::MediaSkipped } else { TextKind::Media };
         let text = snapshot.texts.get(kind, || {
@@ -107,14 +107,8 @@ impl Origin {
             manifest::multivariant(presentation, form, uri)
         });
         let target = presentation.renditions.first().map_or(1, |offered| offered.reader.now().targets.segment_secs);
-        let outcome =
-            if presentation.state == State::Ended { Outcome::EndedPlaylist } else { Outcome::LivePlaylist(target) };
-        respond(outcome, &text, request)
+        respond(Outcome::Playlist(target), &text, request)
     }
-}
-
-fn outcome_of(snapshot: &Snapshot) -> Outcome {
-    if snapshot.ended { Outcome::EndedPlaylist } else { Outcome::LivePlaylist(snapshot.targets.segment_secs) }
 }
 
 fn respond(outcome: Outcome, text: &Text, request: &HeaderMap) -> Response<Body> {

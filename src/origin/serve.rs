@@ -13,6 +13,8 @@ use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::Layer;
+use tower_http::catch_panic::{CatchPanic, CatchPanicLayer, DefaultResponseForPanic};
 
 use super::Stats;
 use crate::media::{ByteSize, duration_text};
@@ -50,7 +52,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Streams of an HTTP/2 connection at once: a player asks for a few, a CDN for many.
 const MAX_STREAMS: u32 = 256;
 
-/// Answers connections until `shutdown`; then the open ones may finish their requests.
+/// What answers requests. Panics are caught around the router, not in it, where a layer is boxed once more per route.
+type Answers = CatchPanic<Router, DefaultResponseForPanic>;
+
+/// Answers connections until `shutdown`; then the open ones may finish their requests. A panic in `router` is a 500.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -60,6 +65,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) {
     let permits = Arc::new(Semaphore::new(config.max_connections));
+    let answers = CatchPanicLayer::new().layer(router);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -79,7 +85,7 @@ pub async fn serve(
             stats.connections_refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let connection = connection(stream, router.clone(), config.header_timeout, shutdown.clone());
+        let connection = connection(stream, answers.clone(), config.header_timeout, shutdown.clone());
         tasks.spawn("viewer", counted(connection, permit, Arc::clone(&stats)));
     }
 }
@@ -91,13 +97,13 @@ async fn counted(connection: impl Future<Output = ()>, permit: OwnedSemaphorePer
     drop(permit);
 }
 
-async fn connection(stream: TcpStream, router: Router, header_timeout: Duration, shutdown: Shutdown) {
+async fn connection(stream: TcpStream, answers: Answers, header_timeout: Duration, shutdown: Shutdown) {
     // A playlist is one write; waiting for more of it would only delay it.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let Ok(Ok(http2)) = tokio::time::timeout(header_timeout, speaks_http2(&stream)).await else { return };
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(answers);
     let io = TokioIo::new(stream);
     // Errors here are the peer's: it left, or did not speak HTTP.
     if http2 {
@@ -112,6 +118,7 @@ async fn connection(stream: TcpStream, router: Router, header_timeout: Duration,
             .keep_alive_interval(Some(Duration::from_secs(20)));
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         tokio::select! {
+            biased;
             _ = connection.as_mut() => return,
             () = shutdown.begun() => connection.as_mut().graceful_shutdown(),
         }
@@ -121,6 +128,7 @@ async fn connection(stream: TcpStream, router: Router, header_timeout: Duration,
         builder.timer(TokioTimer::new()).header_read_timeout(header_timeout);
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         tokio::select! {
+            biased;
             _ = connection.as_mut() => return,
             () = shutdown.begun() => connection.as_mut().graceful_shutdown(),
         }
@@ -142,5 +150,32 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
         }
         // The rest of the preface is on its way; `peek` would return the same bytes at once.
         tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_of_500_and_the_next_request_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .route("/panic", axum::routing::get(|| async { panic!("on purpose") as &'static str }))
+            .route("/fine", axum::routing::get(|| async { "fine" }));
+        let tasks = Tasks::new();
+        let http = serve(listener, router, Config::default(), Arc::default(), tasks.clone(), Shutdown::default());
+        tasks.spawn("http", http);
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let requests =
+            "GET /panic HTTP/1.1\r\nHost: x\r\n\r\nGET /fine HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        socket.write_all(requests.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        socket.read_to_string(&mut answers).await.unwrap();
+        assert!(answers.starts_with("HTTP/1.1 500 "), "{answers}");
+        assert!(answers.contains("HTTP/1.1 200 ") && answers.ends_with("fine"), "{answers}");
     }
 }

@@ -138,6 +138,7 @@ impl Stream {
                 },
                 () = sleep_until(drain_until) => self.abandon_oldest_run(),
                 () = sleep_until(alone_until) => {
+                    self.drain().await;
                     self.end();
                     if !self.renditions.has_segments() {
                         return End::Expired;

@@ -132,8 +132,11 @@ impl Live {
     pub(super) fn collect(&mut self, frame: Frame<'_>) -> (u64, Option<Arc<Segment>>) {
         let (mut count, mut newest) = (0, None);
         while let Some(packaged) = self.packager.as_mut().and_then(Packager::pull) {
-            // A playlist begins with a whole segment, and not with a gap.
-            if self.window.is_none() && (packaged.parts.is_empty() || !packaged.is_complete) {
+            // A playlist begins with a whole segment, and not with a gap. And what was filled with a gap, since its rung was
+            // given up, stays one.
+            let is_filled = self.window.as_ref().and_then(Window::next).is_some_and(|next| packaged.sequence < next);
+            let is_no_beginning = self.window.is_none() && (packaged.parts.is_empty() || !packaged.is_complete);
+            if is_filled || is_no_beginning {
                 continue;
             }
             let (samples, is_complete) = (packaged.samples, packaged.is_complete);

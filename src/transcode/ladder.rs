@@ -137,7 +137,8 @@ pub struct Rung {
 
 /// The rungs for a source: none for one without pictures.
 ///
-/// A rung taller than the source gets the source's size, and of two with the same size and frame rate the first stays.
+/// A rung taller than the source gets the source's size, or is left out where the source itself is there and nothing else
+/// tells the two apart; of two with the same size and frame rate the first stays.
 pub fn plan(config: &Config, video: Option<&VideoFormat>) -> Plan {
     let Some(video) = video else { return Plan { copy_source: true, rungs: Vec::new() } };
     let shown = shown(video);
@@ -156,6 +157,11 @@ pub fn plan(config: &Config, video: Option<&VideoFormat>) -> Plan {
     };
     let mut rungs: Vec<Rung> = Vec::new();
     for wish in wished {
+        let is_source =
+            wish.height > shown.width.min(shown.height) && wish.bitrate.is_none() && wish.frame_rate.is_none();
+        if copy_source && is_source {
+            continue;
+        }
         let size = scaled(shown, wish.height);
         let name = wish.name.unwrap_or_else(|| format!("{}p", wish.height));
         let Ok(id) = name.parse() else { continue };
@@ -295,12 +301,14 @@ mod tests {
 
     #[test]
     fn a_rung_taller_than_the_source_has_its_size_once() {
-        let tall =
-            config("ladder = [\"source\", { height = 1080 }, { height = 720, bitrate = \"2500k\" }, { height = 240 }]");
-        let plan = plan(&tall, Some(&video(641, 361, (1, 1))));
-        assert!(plan.copy_source);
-        let rungs: Vec<_> = plan.rungs.iter().map(|r| format!("{} {} {}", r.id, r.size, r.bitrate)).collect();
-        assert_eq!(rungs, ["1080p 640x360 800k", "240p 426x240 400k"]);
+        let rungs = |ladder: &str| {
+            let plan = plan(&config(ladder), Some(&video(641, 361, (1, 1))));
+            plan.rungs.iter().map(|r| format!("{} {} {}", r.id, r.size, r.bitrate)).collect::<Vec<_>>()
+        };
+        let list = "{ height = 1080 }, { height = 720, bitrate = \"2500k\" }, { height = 240 }]";
+        assert_eq!(rungs(&format!("ladder = [{list}")), ["1080p 640x360 800k", "240p 426x240 400k"]);
+        // Beside the source itself only one that differs in something.
+        assert_eq!(rungs(&format!("ladder = [\"source\", {list}")), ["720p 640x360 2500k", "240p 426x240 400k"]);
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn look(init: &[u8], data: &[u8]) -> (f64, f64, bool) {
         let first = entries.get(0).unwrap();
         let start = traf.tfdt.as_ref().unwrap().base_media_decode_time - delay;
         let shown = start.strict_add_signed(first.cts.unwrap_or_default());
-        let (start_of_all, ..) = *begin.get_or_insert((start, shown, first.flags.unwrap() & 0x0001_0000 == 0));
+        let (start_of_all, ..) = *begin.get_or_insert_with(|| (start, shown, first.flags.unwrap() & 0x0001_0000 == 0));
         assert_eq!(start, start_of_all + total, "a chunk does not begin where the one before it ended");
         total += entries.iter().map(|entry| u64::from(entry.duration.unwrap())).sum::<u64>();
     }

@@ -54,7 +54,8 @@ fn a_publisher_that_stays_away_ends_the_playlists_and_a_later_one_begins_anew() 
         assert!(!playlist::media(&text).segments.is_empty(), "{path}");
     }
     let headers = server.curl(&["-I"], "/cam/_/source.m3u8").to_lowercase();
-    assert!(headers.contains("cache-control: public, max-age=3600"), "{headers}");
+    // The URL goes live again with the next publisher.
+    assert!(headers.contains("cache-control: public, max-age=1\r"), "{headers}");
     let old = playlist::of(&server, "cam", "source", 1).segments[0].uri.clone();
 
     let _publisher = server.push("cam", &picture("320x180", 25, 120));
@@ -62,6 +63,51 @@ fn a_publisher_that_stays_away_ends_the_playlists_and_a_later_one_begins_anew() 
     let new = playlist::of(&server, "cam", "source", 1).segments[0].uri.clone();
     assert_ne!(old.split('/').next(), new.split('/').next(), "the same epoch twice");
     assert_eq!(server.get(&format!("/cam/_/{old}")).0, 410);
+}
+
+#[test]
+fn what_is_inside_the_codecs_is_not_lost_when_nobody_is_waited_for() {
+    let server = Server::start(&format!("{SMALL}[stream]\nlinger = \"0s\"\n"));
+    let publisher = server.push("cam", &picture("320x180", 25, 4));
+    assert_eq!(publisher.finish(), (true, String::new()));
+    let seconds = |rendition: &str| {
+        let text = server.wait_for(&format!("/cam/_/{rendition}.m3u8"), |text| text.ends_with("#EXT-X-ENDLIST\n"));
+        playlist::media(&text).segments.iter().map(|segment| segment.duration).sum::<f32>()
+    };
+    let source = seconds("source");
+    assert!(source > 3.9, "{source}");
+    assert!((seconds("120p") - source).abs() < 0.05, "the rung has {} of {source} s", seconds("120p"));
+}
+
+#[test]
+fn a_rung_that_is_given_up_goes_on_as_gaps_and_no_number_comes_twice() {
+    // No machine encodes this in time.
+    let server = Server::start(
+        "[transcode]\nladder = [\"source\", { height = 700, preset = \"placebo\" }, { height = 690, preset = \"placebo\" }]\nshed_after = \"1s\"\n\
+         [segment]\ntarget = \"1s\"\n[stream]\nlinger = \"0s\"\n",
+    );
+    let publisher = server.push("big", &picture("1280x720", 60, 20));
+    server.wait_for_log("rung given up");
+    assert!(publisher.finish().0);
+    server.wait_for_log("ended");
+    let source = playlist::media(&server.get("/big/_/source.m3u8").1);
+    assert!(source.segments.len() >= 18);
+    assert!(!server.get("/big/_/source.m3u8").1.contains("GAP"), "the source is on time");
+    for rendition in ["700p", "690p"] {
+        let (status, text) = server.get(&format!("/big/_/{rendition}.m3u8"));
+        if status == 404 {
+            // It never had a segment.
+            continue;
+        }
+        let list = playlist::media(&text);
+        let numbers: Vec<u64> = list
+            .segments
+            .iter()
+            .map(|segment| segment.uri.rsplit_once('/').unwrap().1.trim_end_matches(".m4s").parse().unwrap())
+            .collect();
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{rendition}: {numbers:?}");
+        assert_eq!(numbers.last().map(|last| last + 1), Some(source.media_sequence + source.segments.len() as u64));
+    }
 }
 
 #[test]
