@@ -118,7 +118,10 @@ impl Registry {
         // A closed door means that this name's task has ended; an open one, that a newer task has taken its place.
         if self.streams.get(name).is_some_and(mpsc::Sender::is_closed) {
             self.streams.remove(name);
-            self.catalog.remove(name);
+            // What the shutdown ended is served until the server itself ends.
+            if !matches!(end, End::ShutDown) {
+                self.catalog.remove(name);
+            }
         }
         self.stats.streams.store(self.streams.len() as u64, Ordering::Relaxed);
         if let End::Replaced(publish) = end {
