@@ -168,6 +168,7 @@ fn packaged(packager: &mut Packager, units: &[AccessUnit]) -> Segment {
         independent: packaged.independent,
         key_frame: Some(0..packaged.first_sample_end),
         parts: packaged.parts,
+        expects_more: false,
     }
 }
 
@@ -185,7 +186,7 @@ fn package(criterion: &mut Criterion) {
         let units = units(&track, count - 1);
         criterion.bench_function(name, |bencher| {
             bencher.iter_batched_ref(
-                || Packager::new(track.clone()),
+                || Packager::new(track.clone(), None),
                 |packager| packaged(packager, &units),
                 BatchSize::SmallInput,
             );
@@ -198,8 +199,8 @@ fn package(criterion: &mut Criterion) {
         .collect();
     criterion.bench_function("chunk", |bencher| bencher.iter(|| fmp4::chunk(1, 0, black_box(&chunk), false)));
 
-    let video = packaged(&mut Packager::new(pictures()), &units_of_pictures);
-    let audio = packaged(&mut Packager::new(sound()), &units(&sound(), SOUNDS - 1));
+    let video = packaged(&mut Packager::new(pictures(), None), &units_of_pictures);
+    let audio = packaged(&mut Packager::new(sound(), None), &units(&sound(), SOUNDS - 1));
     let mut group = criterion.benchmark_group("ts");
     group.throughput(Throughput::Bytes((PICTURES_BYTES + SOUNDS_BYTES) as u64));
     // As the origin does it: out of what is kept.
@@ -216,8 +217,12 @@ fn playlists(criterion: &mut Criterion) -> Result<()> {
         [("1080p", pictures()), ("720p", pictures()), ("480p", pictures()), ("360p", pictures()), ("audio", sound())]
     {
         let count = if id == "audio" { SOUNDS } else { PICTURES };
-        let first = packaged(&mut Packager::new(track.clone()), &units(&track, count - 1));
-        let mut window = Window::new(&window::Config::default(), Epoch(1_795_157_997), Targets { segment_secs: 2 });
+        let first = packaged(&mut Packager::new(track.clone(), None), &units(&track, count - 1));
+        let mut window = Window::new(
+            &window::Config::default(),
+            Epoch(1_795_157_997),
+            Targets { segment_secs: 2, part_millis: None },
+        );
         for number in 0..LISTED {
             window.append(Segment { sequence: MediaSequence(number), ..first.clone() });
         }
@@ -232,6 +237,7 @@ fn playlists(criterion: &mut Criterion) -> Result<()> {
     let from_media = |target: Target<'_>| match target {
         Target::Init(number) => format!("e1795157997/1080p/init-{number}.mp4"),
         Target::Segment(sequence) => format!("e1795157997/1080p/{}.m4s", sequence.0),
+        Target::Part(sequence, part) => format!("e1795157997/1080p/{}.{part}.m4s", sequence.0),
         Target::Media(id) | Target::IFrames(id) => format!("{id}.m3u8"),
     };
     criterion.bench_function("media-playlist", |bencher| {

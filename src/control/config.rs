@@ -130,6 +130,10 @@ impl Config {
         };
         let secs = Duration::from_secs;
         between("segment.target", self.segment.target, Duration::from_millis(500), secs(30))?;
+        if !self.segment.part.is_zero() {
+            between("segment.part", self.segment.part, Duration::from_millis(100), self.segment.target)
+                .map_err(|(key, message)| (key, format!("{message}; \"0s\" makes no parts")))?;
+        }
         between("window.length", self.window.length, self.segment.target * 3, secs(24 * 3_600))
             .map_err(|(key, message)| (key, format!("{message}; three segments are the least")))?;
         between("stream.linger", self.stream.linger, secs(0), secs(24 * 3_600))?;

@@ -46,7 +46,7 @@ impl Collector for Stats {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        let counters: [(&str, &str, &AtomicU64); 28] = [
+        let counters: [(&str, &str, &AtomicU64); 30] = [
             ("rtmp_connections", "Connections of RTMP publishers", &rtmp.connections),
             ("rtmp_refused", "RTMP publishers that were not let in", &rtmp.refused),
             ("rtmp_dropped", "RTMP publishers that were let go because they fell silent", &rtmp.dropped),
@@ -74,6 +74,8 @@ impl Collector for Stats {
             ),
             ("http_playlists", "Requests for playlists", &origin.playlists),
             ("http_segments", "Requests for segments", &origin.segments),
+            ("http_parts", "Requests for parts", &origin.parts),
+            ("http_held", "Requests that were held until their answer was there", &origin.held),
             ("http_ts_made", "MPEG-TS segments made", &origin.ts_made),
             ("http_not_found", "Answers of 4xx", &origin.not_found),
             ("http_unavailable", "Answers of 5xx", &origin.unavailable),

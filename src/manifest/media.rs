@@ -136,11 +136,12 @@ mod tests {
                 bytes: 0..9,
                 data: bytes::Bytes::from_static(b"123456789"),
             }],
+            expects_more: false,
         }
     }
 
     fn snapshot(segments: Vec<Segment>) -> Arc<Snapshot> {
-        let mut window = Window::new(&Config::default(), Epoch(3), Targets { segment_secs: 2 });
+        let mut window = Window::new(&Config::default(), Epoch(3), Targets { segment_secs: 2, part_millis: None });
         for segment in segments {
             window.append(segment);
         }
@@ -151,6 +152,7 @@ mod tests {
         match target {
             Target::Init(number) => format!("init-{number}"),
             Target::Segment(sequence) => format!("s{}", sequence.0),
+            Target::Part(sequence, part) => format!("s{}.{part}", sequence.0),
             Target::Media(id) | Target::IFrames(id) => id.to_string(),
         }
     }

@@ -1,5 +1,6 @@
 //! Stage 5: snapshots into text. Pure: the same snapshot gives the same bytes, so that entity tags agree.
 
+mod low_latency;
 mod media;
 mod multivariant;
 
@@ -14,6 +15,7 @@ use http::HeaderValue;
 use crate::media::{MediaSequence, RenditionId};
 use crate::window::Text;
 
+pub use low_latency::{Report, low_latency};
 pub use media::{iframes, media};
 pub use multivariant::multivariant;
 
@@ -34,6 +36,7 @@ pub enum Target<'a> {
     IFrames(&'a RenditionId),
     Init(u32),
     Segment(MediaSequence),
+    Part(MediaSequence, u32),
 }
 
 /// Compressed, and with entity tags for both forms.

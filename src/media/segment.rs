@@ -57,6 +57,8 @@ pub struct Segment {
     pub key_frame: Option<Range<u64>>,
     /// In order. Empty when nothing could be had for this span (`EXT-X-GAP`).
     pub parts: Vec<Part>,
+    /// Of a segment in progress: the next part is likely to be its, and not the next segment's.
+    pub expects_more: bool,
 }
 
 impl Segment {
@@ -94,6 +96,9 @@ pub struct Part {
 pub struct Targets {
     /// `EXT-X-TARGETDURATION`: no `EXTINF`, rounded to whole seconds, is above it.
     pub segment_secs: u32,
+    /// `PART-TARGET` in milliseconds: no part is longer, and all but a segment's last are at least 85 % of it. `None`
+    /// without parts.
+    pub part_millis: Option<u32>,
 }
 
 /// A place in a playlist, as `_HLS_msn` and `_HLS_part` name it.

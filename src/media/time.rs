@@ -172,6 +172,12 @@ impl MediaDuration {
         Self::new(self.ticks.saturating_add(other.to_scale(self.scale).ticks), self.scale)
     }
 
+    /// So many times as long.
+    #[must_use]
+    pub fn times(self, count: u32) -> Self {
+        Self::new(self.ticks.saturating_mul(u64::from(count)), self.scale)
+    }
+
     /// `numerator/denominator` of it, rounded down. Zero when `denominator` is.
     #[must_use]
     pub fn fraction(self, numerator: u32, denominator: u32) -> Self {

@@ -18,6 +18,8 @@ pub enum Outcome {
     /// A playlist; target duration in seconds. One with `EXT-X-ENDLIST`, too: its URL goes live again with the next
     /// publisher.
     Playlist(u32),
+    /// A playlist that was asked for by `_HLS_msn`: each has its own URL. Target duration in seconds.
+    BlockedPlaylist(u32),
     /// A CMAF header.
     Init,
     /// A CMAF segment.
@@ -34,6 +36,8 @@ pub enum Outcome {
     Gone,
     /// Not now: held for too long, or too much to do.
     Unavailable,
+    /// A question that makes no sense, such as for a playlist of the far future.
+    BadRequest,
     /// A method that does not fit.
     MethodNotAllowed,
     /// A range beyond the end.
@@ -46,7 +50,9 @@ impl Outcome {
     /// Status, where it does not depend on the request.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Playlist(_) | Self::Init | Self::Segment | Self::TsSegment => StatusCode::OK,
+            Self::Playlist(_) | Self::BlockedPlaylist(_) => StatusCode::OK,
+            Self::Init | Self::Segment | Self::TsSegment => StatusCode::OK,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Page | Self::Fresh => StatusCode::OK,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Gone => StatusCode::GONE,
@@ -64,12 +70,17 @@ impl Outcome {
                 0 | 1 => HeaderValue::from_static("public, max-age=1"),
                 half => HeaderValue::from_str(&format!("public, max-age={half}")).expect("digits are a header value"),
             },
+            // Each place in the stream is a URL of its own, whose answer does not change.
+            Self::BlockedPlaylist(target) => {
+                let text = format!("public, max-age={}", u64::from(target) * 6);
+                HeaderValue::from_str(&text).expect("digits are a header value")
+            }
             Self::Gone => HeaderValue::from_static("public, max-age=3600"),
             Self::Init | Self::Segment | Self::TsSegment => {
                 HeaderValue::from_static("public, max-age=31536000, immutable")
             }
             Self::Page => HeaderValue::from_static("public, max-age=60"),
-            Self::NotFound | Self::MethodNotAllowed | Self::RangeNotSatisfiable => {
+            Self::NotFound | Self::BadRequest | Self::MethodNotAllowed | Self::RangeNotSatisfiable => {
                 HeaderValue::from_static("public, max-age=1")
             }
             Self::Fresh | Self::Unavailable => HeaderValue::from_static("no-store"),
@@ -79,14 +90,17 @@ impl Outcome {
 
     fn content_type(self) -> Option<HeaderValue> {
         Some(HeaderValue::from_static(match self {
-            Self::Playlist(_) => "application/vnd.apple.mpegurl",
+            Self::Playlist(_) | Self::BlockedPlaylist(_) => "application/vnd.apple.mpegurl",
             Self::Init => "video/mp4",
             Self::Segment => "video/iso.segment",
             Self::TsSegment => "video/mp2t",
             Self::Page => "text/html; charset=utf-8",
-            Self::NotFound | Self::Gone | Self::Unavailable | Self::MethodNotAllowed | Self::RangeNotSatisfiable => {
-                "text/plain; charset=utf-8"
-            }
+            Self::NotFound
+            | Self::BadRequest
+            | Self::Gone
+            | Self::Unavailable
+            | Self::MethodNotAllowed
+            | Self::RangeNotSatisfiable => "text/plain; charset=utf-8",
             Self::Fresh | Self::Preflight => return None,
         }))
     }
@@ -103,7 +117,7 @@ impl Outcome {
             headers.insert(CONTENT_TYPE, content_type);
         }
         match self {
-            Self::Playlist(_) => {
+            Self::Playlist(_) | Self::BlockedPlaylist(_) => {
                 headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
             }
             Self::Init | Self::Segment | Self::TsSegment => {
@@ -116,7 +130,7 @@ impl Outcome {
                 headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
             }
             Self::Preflight => preflight(headers),
-            Self::Page | Self::Fresh | Self::NotFound | Self::Gone | Self::RangeNotSatisfiable => {}
+            Self::Page | Self::Fresh | Self::NotFound | Self::BadRequest | Self::Gone | Self::RangeNotSatisfiable => {}
         }
         response
     }
@@ -162,6 +176,8 @@ mod tests {
         assert_eq!(cache_control(Outcome::Playlist(2)), "public, max-age=1");
         assert_eq!(cache_control(Outcome::Playlist(1)), "public, max-age=1");
         assert_eq!(cache_control(Outcome::Playlist(9)), "public, max-age=4");
+        assert_eq!(cache_control(Outcome::BlockedPlaylist(2)), "public, max-age=12");
+        assert_eq!(cache_control(Outcome::BadRequest), "public, max-age=1");
         for media in [Outcome::Init, Outcome::Segment, Outcome::TsSegment] {
             assert_eq!(cache_control(media), "public, max-age=31536000, immutable");
         }

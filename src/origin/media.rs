@@ -14,9 +14,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use super::playlist::matches;
-use super::{Origin, Outcome, gone, offered};
+use super::{Origin, Outcome, gone, offered, patience};
 use crate::manifest::Form;
-use crate::media::{Epoch, MediaSequence, RenditionId};
+use crate::media::{Epoch, MediaSequence, Position, RenditionId};
 use crate::window::{Lookup, Presentation};
 
 impl Origin {
@@ -68,6 +68,42 @@ impl Origin {
             },
         };
         self.send(outcome, format_args!("{}-{}", epoch.0, sequence.0), parts, request)
+    }
+
+    /// A part, held until it is there when it is the next one.
+    pub(super) async fn part(
+        &self,
+        presentation: &Presentation,
+        epoch: Epoch,
+        rendition: &RenditionId,
+        sequence: MediaSequence,
+        part: u32,
+        request: &HeaderMap,
+    ) -> Response<Body> {
+        self.stats.parts.fetch_add(1, Ordering::Relaxed);
+        let reader = match offered(presentation, epoch, rendition) {
+            Ok(offered) => &offered.reader,
+            Err(response) => return *response,
+        };
+        let mut snapshot = reader.now();
+        let position = Position { sequence, part: Some(part) };
+        if !snapshot.has(position) && snapshot.next() == Some(position) {
+            self.stats.held.fetch_add(1, Ordering::Relaxed);
+            match tokio::time::timeout(patience(snapshot.targets), reader.reach(position)).await {
+                Ok(reached) => snapshot = reached,
+                Err(_) => return Outcome::Unavailable.say("This part is late; try again.\n"),
+            }
+        }
+        match (snapshot.part(sequence, part), snapshot.find(sequence)) {
+            (Some(found), _) => self.send(
+                Outcome::Segment,
+                format_args!("{}-{}-{part}", epoch.0, sequence.0),
+                [found.data].into(),
+                request,
+            ),
+            (None, Lookup::Gone) => gone(),
+            (None, _) => Outcome::NotFound.say("This part is not there.\n"),
+        }
     }
 
     /// Bytes that never change, whole or in part.

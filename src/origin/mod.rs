@@ -2,6 +2,7 @@
 //! `headers.rs` the headers. No policy here: who may see what is decided by what is wrapped around the router.
 
 mod derived;
+mod directives;
 mod headers;
 mod media;
 mod path;
@@ -21,13 +22,18 @@ use tokio::sync::watch;
 pub use headers::{Outcome, everywhere};
 pub use serve::{Config, serve};
 
-use crate::media::{Epoch, RenditionId};
+use crate::media::{Epoch, RenditionId, Targets};
 use crate::window::{Catalog, Offered, Presentation};
 use derived::Derived;
 use path::{Resource, What};
 
 /// How long a playlist of a stream that is just starting is held back, rather than refused.
 const STARTING: Duration = Duration::from_secs(10);
+
+/// How long a request for what is not there yet is held: three target durations (RFC 8216bis § 6.2.5.2).
+fn patience(targets: Targets) -> Duration {
+    Duration::from_secs(u64::from(targets.segment_secs) * 3)
+}
 
 /// What was asked of the origin, since the start.
 #[derive(Debug, Default)]
@@ -40,6 +46,9 @@ pub struct Stats {
     /// Each once per snapshot, however many ask.
     pub renderings: AtomicU64,
     pub segments: AtomicU64,
+    pub parts: AtomicU64,
+    /// Requests that were held until their answer was there.
+    pub held: AtomicU64,
     pub ts_made: AtomicU64,
     pub not_found: AtomicU64,
     pub unavailable: AtomicU64,
@@ -73,7 +82,7 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request) -> Resp
         Method::OPTIONS => return Outcome::Preflight.respond(Body::empty()),
         _ => return Outcome::MethodNotAllowed.say("Only GET, HEAD and OPTIONS are answered here.\n"),
     }
-    let response = origin.answer(request.uri.path(), &request.headers).await;
+    let response = origin.answer(request.uri.path(), request.uri.query().unwrap_or_default(), &request.headers).await;
     if response.status().is_client_error() {
         origin.stats.not_found.fetch_add(1, Ordering::Relaxed);
     } else if response.status().is_server_error() {
@@ -83,7 +92,7 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request) -> Resp
 }
 
 impl Origin {
-    async fn answer(&self, path: &str, request: &HeaderMap) -> Response<Body> {
+    async fn answer(&self, path: &str, query: &str, request: &HeaderMap) -> Response<Body> {
         let Some(Resource { stream, what }) = Resource::parse(path) else {
             return Outcome::NotFound.say("There is nothing of this name here. The streams are listed at /.\n");
         };
@@ -97,9 +106,13 @@ impl Origin {
                 Some(presentation) => self.segment(&presentation, epoch, &rendition, sequence, form, request).await,
                 None => no_stream(),
             },
+            What::Part(epoch, rendition, sequence, part) => match self.catalog.get(stream) {
+                Some(presentation) => self.part(&presentation, epoch, &rendition, sequence, part, request).await,
+                None => no_stream(),
+            },
             What::Page => Outcome::Page.respond(Body::from(self.page.clone())),
             What::Multivariant(_) | What::Media(..) | What::IFrames(_) => match self.watchable(stream).await {
-                Ok(presentation) => self.playlist(&presentation, &what, request),
+                Ok(presentation) => self.playlist(&presentation, &what, query, request).await,
                 Err(response) => *response,
             },
         }

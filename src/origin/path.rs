@@ -6,6 +6,7 @@
 //! | `/{stream}/_/{rendition}.m3u8`, `….ts.m3u8`, `….iframes.m3u8` | media playlist; I-frames of the CMAF segments |
 //! | `/{stream}/_/e{epoch}/{rendition}/init-{n}.mp4` | CMAF header |
 //! | `/{stream}/_/e{epoch}/{rendition}/{msn}.m4s`, `….ts` | segment |
+//! | `/{stream}/_/e{epoch}/{rendition}/{msn}.{part}.m4s` | part of a segment |
 //! | `/{stream}/`, `/{stream}` | page |
 
 use crate::manifest::{Form, Target};
@@ -27,6 +28,7 @@ pub(super) enum What {
     IFrames(RenditionId),
     Init(Epoch, RenditionId, u32),
     Segment(Epoch, RenditionId, MediaSequence, Form),
+    Part(Epoch, RenditionId, MediaSequence, u32),
 }
 
 impl<'a> Resource<'a> {
@@ -70,7 +72,10 @@ fn below(path: &str) -> Option<What> {
     let (sequence, form) = match file.split_once('.')? {
         (sequence, "m4s") => (sequence, Form::Cmaf),
         (sequence, "ts") => (sequence, Form::Ts),
-        _ => return None,
+        (sequence, part) => {
+            let part = number(part.strip_suffix(".m4s")?)?.try_into().ok()?;
+            return Some(What::Part(epoch, rendition, MediaSequence(number(sequence)?), part));
+        }
     };
     Some(What::Segment(epoch, rendition, MediaSequence(number(sequence)?), form))
 }
@@ -87,7 +92,7 @@ pub(super) fn from_multivariant(form: Form) -> impl Fn(Target<'_>) -> String {
         Target::Media(id) if form == Form::Ts => format!("_/{id}.ts.m3u8"),
         Target::Media(id) => format!("_/{id}.m3u8"),
         Target::IFrames(id) => format!("_/{id}.iframes.m3u8"),
-        Target::Init(_) | Target::Segment(_) => unreachable_reference(),
+        Target::Init(_) | Target::Segment(_) | Target::Part(..) => unreachable_reference(),
     }
 }
 
@@ -97,7 +102,10 @@ pub(super) fn from_media(epoch: Epoch, rendition: &RenditionId, form: Form) -> i
     move |target| match target {
         Target::Init(init) => format!("e{}/{rendition}/init-{init}.mp4", epoch.0),
         Target::Segment(sequence) => format!("e{}/{rendition}/{}.{extension}", epoch.0, sequence.0),
-        Target::Media(_) | Target::IFrames(_) => unreachable_reference(),
+        Target::Part(sequence, part) => format!("e{}/{rendition}/{}.{part}.m4s", epoch.0, sequence.0),
+        // From beside it: rendition reports.
+        Target::Media(other) => format!("{other}.m3u8"),
+        Target::IFrames(_) => unreachable_reference(),
     }
 }
 
@@ -128,6 +136,8 @@ mod tests {
         let segment = |form| Some(What::Segment(Epoch(7), id("720p"), MediaSequence(12), form));
         assert_eq!(what("/cam/_/e7/720p/12.m4s"), segment(Form::Cmaf));
         assert_eq!(what("/cam/_/e7/720p/12.ts"), segment(Form::Ts));
+        let part = What::Part(Epoch(7), id("720p"), MediaSequence(12), 3);
+        assert_eq!(what("/cam/_/e7/720p/12.3.m4s"), Some(part));
         assert_eq!(what("/live/cam1/"), Some(What::Page));
         assert_eq!(what("/live/cam1"), Some(What::Page));
     }

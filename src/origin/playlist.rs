@@ -6,26 +6,44 @@ use axum::body::Body;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::directives::{self, Directives};
 use super::path::{self, What};
-use super::{Origin, Outcome};
-use crate::manifest::{self, Form};
-use crate::window::{Presentation, Text, TextKind};
+use super::{Origin, Outcome, patience};
+use crate::manifest::{self, Form, Report};
+use crate::window::{Offered, Presentation, Text, TextKind};
 
 impl Origin {
     /// A playlist of a stream that can be watched.
-    pub(super) fn playlist(&self, presentation: &Presentation, what: &What, request: &HeaderMap) -> Response<Body> {
+    pub(super) async fn playlist(
+        &self,
+        presentation: &Presentation,
+        what: &What,
+        query: &str,
+        request: &HeaderMap,
+    ) -> Response<Body> {
         self.stats.playlists.fetch_add(1, Ordering::Relaxed);
-        let (rendition, kind, form) = match what {
+        let (rendition, form) = match what {
             What::Multivariant(form) => return self.multivariant(presentation, *form, request),
-            What::Media(rendition, Form::Cmaf) => (rendition, TextKind::Media, Form::Cmaf),
-            What::Media(rendition, Form::Ts) => (rendition, TextKind::MediaTs, Form::Ts),
-            What::IFrames(rendition) => (rendition, TextKind::IFrames, Form::Cmaf),
-            What::Page | What::Init(..) | What::Segment(..) => return super::no_stream(),
+            What::Media(rendition, form) => (rendition, *form),
+            What::IFrames(rendition) => (rendition, Form::Cmaf),
+            What::Page | What::Init(..) | What::Segment(..) | What::Part(..) => return super::no_stream(),
         };
         let Some(offered) = presentation.rendition(rendition) else {
             return Outcome::NotFound.say("The stream has no such rendition.\n");
         };
         let snapshot = offered.reader.now();
+        let is_low_latency = matches!(what, What::Media(_, Form::Cmaf));
+        if let Some(part_millis) = snapshot.targets.part_millis.filter(|_| is_low_latency) {
+            return match directives::parse(query) {
+                Ok(directives) => self.low_latency(presentation, offered, part_millis, directives, request).await,
+                Err(why) => Outcome::BadRequest.say(why),
+            };
+        }
+        let kind = match (what, form) {
+            (What::IFrames(_), _) => TextKind::IFrames,
+            (_, Form::Ts) => TextKind::MediaTs,
+            (_, Form::Cmaf) => TextKind::Media,
+        };
         let text = snapshot.texts.get(kind, || {
             self.stats.renderings.fetch_add(1, Ordering::Relaxed);
             let uri = path::from_media(snapshot.epoch, rendition, form);
@@ -35,6 +53,50 @@ impl Origin {
             }
         });
         respond(Outcome::Playlist(snapshot.targets.segment_secs), &text, request)
+    }
+
+    /// A playlist with parts: at once, or when the place that is asked for was reached.
+    async fn low_latency(
+        &self,
+        presentation: &Presentation,
+        offered: &Offered,
+        part_millis: u32,
+        directives: Directives,
+        request: &HeaderMap,
+    ) -> Response<Body> {
+        let mut snapshot = offered.reader.now();
+        let target = snapshot.targets.segment_secs;
+        let mut outcome = Outcome::Playlist(target);
+        if let Some(position) = directives.position {
+            if !snapshot.has(position) && !snapshot.ended {
+                if !directives::is_near(position, &snapshot, part_millis) {
+                    return Outcome::BadRequest.say("This place is too far ahead to be waited for.\n");
+                }
+                self.stats.held.fetch_add(1, Ordering::Relaxed);
+                match tokio::time::timeout(patience(snapshot.targets), offered.reader.reach(position)).await {
+                    Ok(reached) => snapshot = reached,
+                    Err(_) => return Outcome::Unavailable.say("The playlist is late; try again.\n"),
+                }
+            }
+            if !snapshot.ended {
+                outcome = Outcome::BlockedPlaylist(target);
+            }
+        }
+        let kind = if directives.skip { TextKind::MediaSkipped } else { TextKind::Media };
+        let text = snapshot.texts.get(kind, || {
+            self.stats.renderings.fetch_add(1, Ordering::Relaxed);
+            let id = &offered.rendition.id;
+            let others = presentation.renditions.iter().filter(|other| other.rendition.id != *id && !other.shed);
+            let reports: Vec<Report> = others
+                .filter_map(|other| {
+                    let last = other.reader.now().last()?;
+                    Some(Report { rendition: other.rendition.id.clone(), last })
+                })
+                .collect();
+            let uri = path::from_media(snapshot.epoch, id, Form::Cmaf);
+            manifest::low_latency(&snapshot, part_millis, directives.skip, &reports, uri)
+        });
+        respond(outcome, &text, request)
     }
 
     fn multivariant(&self, presentation: &Presentation, form: Form, request: &HeaderMap) -> Response<Body> {

@@ -25,7 +25,7 @@ struct Rig {
 
 fn window(length: Duration) -> Window {
     let config = window::Config { length, ..window::Config::default() };
-    Window::new(&config, Epoch(7), Targets { segment_secs: 2 })
+    Window::new(&config, Epoch(7), Targets { segment_secs: 2, part_millis: None })
 }
 
 fn offered(id: &str, track: Track, window: &Window) -> Offered {
@@ -89,6 +89,7 @@ fn segment(number: u64, track: Track, is_gap: bool) -> Segment {
         independent: true,
         key_frame: None,
         parts: if is_gap { Vec::new() } else { vec![part] },
+        expects_more: false,
     }
 }
 

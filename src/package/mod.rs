@@ -5,4 +5,4 @@ mod cmaf;
 mod segmenter;
 
 pub use cmaf::{Packaged, Packager};
-pub use segmenter::{Config, Cut, Pace, Segmenter};
+pub use segmenter::{Config, Cut, Pace, Segmenter, part_target};

@@ -14,11 +14,28 @@ pub struct Config {
     /// How long a segment should be. A copied source is cut at its key frames, as near to this as they allow.
     #[serde(with = "duration_text")]
     pub target: Duration,
+    /// How long a part of a low-latency playlist should be: a whole number of pictures near to it. `"0s"` makes no parts.
+    #[serde(with = "duration_text")]
+    pub part: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { target: Duration::from_secs(2) }
+        Self { target: Duration::from_secs(2), part: Duration::from_millis(500) }
+    }
+}
+
+impl Config {
+    /// The grid on which parts end: as many units as are nearest to `part`, where their rate is known. `None` without parts.
+    pub fn grid(&self, unit: Option<MediaDuration>) -> Option<MediaDuration> {
+        if self.part.is_zero() {
+            return None;
+        }
+        let part = MediaDuration::from_std(self.part, Timescale::MPEG);
+        let Some(unit) = unit.filter(|unit| unit.ticks() > 0) else { return Some(part) };
+        let unit_micros = unit.to_std().as_micros().max(1);
+        let count = (self.part.as_micros() + unit_micros / 2) / unit_micros;
+        Some(unit.times(u32::try_from(count).unwrap_or(u32::MAX).max(1)))
     }
 }
 
@@ -116,7 +133,7 @@ impl Segmenter {
         let longest = self.longest.map_or(0, |longest| (longest.ticks() + 45_000) / 90_000);
         let target = self.target.ticks().div_ceil(90_000);
         let segment_secs = u32::try_from(longest.max(target).max(1)).unwrap_or(u32::MAX);
-        *self.targets.get_or_insert(Targets { segment_secs })
+        *self.targets.get_or_insert(Targets { segment_secs, part_millis: None })
     }
 
     /// All cuts before this instant are known; sound up to here can be put into segments. `None` before the first cut.
@@ -199,6 +216,16 @@ impl Segmenter {
     }
 }
 
+/// `PART-TARGET`: what the longest part on this grid lasts, when units of this length are never cut, in milliseconds
+/// rounded up. Stamps that are not `exact` may be a millisecond off at either end.
+pub fn part_target(grid: MediaDuration, unit: MediaDuration, exact: bool) -> u32 {
+    let unit_micros = unit.to_std().as_micros().max(1);
+    // A grid of whole units stays what it is, although its ticks were rounded.
+    let units = (grid.to_std().as_micros() + unit_micros - unit_micros / 50).div_euclid(unit_micros).max(1);
+    let millis = (units * unit_micros).div_ceil(1_000) + if exact { 0 } else { 2 };
+    u32::try_from(millis).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -217,7 +244,7 @@ mod tests {
 
     /// Cut instants, in ticks, of pictures `frame` ticks apart with a key frame each `gop` pictures.
     fn cuts(pace: Pace, target: Duration, frame: i64, gop: i64, pictures: i64) -> (Vec<i64>, Segmenter) {
-        let mut segmenter = Segmenter::new(&Config { target }, pace);
+        let mut segmenter = Segmenter::new(&Config { target, ..Config::default() }, pace);
         let received = Clock.now();
         let mut found = Vec::new();
         for index in 0..pictures {
@@ -239,7 +266,7 @@ mod tests {
         // One of four seconds: no other choice, and the target duration says so.
         let (found, mut segmenter) = cuts(Pace::KeyFrames, two, 3_000, 120, 250);
         assert_eq!(found, [0, 360_000, 720_000]);
-        assert_eq!(segmenter.targets(), Targets { segment_secs: 4 });
+        assert_eq!(segmenter.targets(), Targets { segment_secs: 4, part_millis: None });
     }
 
     #[test]
@@ -263,7 +290,7 @@ mod tests {
     fn the_grid_is_announced_a_segment_ahead_and_ignores_key_frames() {
         let (found, mut segmenter) = cuts(Pace::Grid, Duration::from_secs(2), 3_000, 37, 121);
         assert_eq!(found, [0, 180_000, 360_000, 540_000]);
-        assert_eq!(segmenter.targets(), Targets { segment_secs: 2 });
+        assert_eq!(segmenter.targets(), Targets { segment_secs: 2, part_millis: None });
     }
 
     #[test]
@@ -274,6 +301,23 @@ mod tests {
         assert_eq!(segmenter.push(&unit(received, 900_000, false)), None);
         let cut = segmenter.push(&unit(received, 903_000, true)).unwrap();
         assert_eq!((cut.sequence, cut.discontinuity), (MediaSequence(2), true));
+    }
+
+    #[test]
+    fn parts_are_whole_pictures_and_the_target_holds_the_longest() {
+        let config = |millis| Config { part: Duration::from_millis(millis), ..Config::default() };
+        let ticks = |ticks| MediaDuration::new(ticks, Timescale::MPEG);
+        let film = Some(ticks(3_754));
+        // 24 pictures a second: five of them are nearer to 200 ms than four.
+        assert_eq!(config(200).grid(film).unwrap().ticks(), 5 * 3_754);
+        assert_eq!(part_target(ticks(5 * 3_754), ticks(3_754), true), 209);
+        assert_eq!(config(500).grid(Some(ticks(3_000))).unwrap().ticks(), 45_000);
+        assert_eq!(part_target(ticks(45_000), ticks(3_000), true), 500);
+        assert_eq!(part_target(ticks(45_000), ticks(3_000), false), 502);
+        // Sound on the pictures' grid: ten frames of 21.3 ms at most, nine at least.
+        let sound = MediaDuration::new(1_024, Timescale::new(48_000).unwrap());
+        assert_eq!(part_target(ticks(18_000), sound, true), 214);
+        assert_eq!(config(0).grid(film), None);
     }
 
     proptest! {

@@ -265,7 +265,10 @@ impl Stream {
     fn begin_run(&mut self, tracks: &Arc<[Track]>) -> Result<(), String> {
         let plan = Plan::of(tracks, &self.setup.transcode, |id| self.renditions.is_shed(id));
         let plan = plan.ok_or("it has no tracks")?;
-        self.renditions.set_active(&plan.renditions);
+        // Parts of all renditions end together: after so many of the leading track's units.
+        let leading = tracks.iter().find(|track| track.id == plan.leading);
+        let grid = self.setup.segment.grid(leading.and_then(unit_length));
+        self.renditions.set_active(&plan.renditions, grid);
         self.segmenter.set_pace(plan.pace);
         for (id, rendition) in &plan.copied {
             // How far pictures are reordered shows with the first of them.
@@ -526,6 +529,16 @@ fn begin_pictures(run: &Run, first: &AccessUnit, renditions: &mut Renditions) {
         let delay = first.pts.since(first.dts).map_or(0, |delay| delay.to_scale(track.timescale).ticks());
         live.set_track(Track { delay, ..track.clone() });
     }
+}
+
+/// How long a track's units last, where its parameters say so.
+fn unit_length(track: &Track) -> Option<MediaDuration> {
+    if let Some(samples) = track.codec.samples_per_unit() {
+        return Some(MediaDuration::new(u64::from(samples), track.timescale));
+    }
+    let rate = track.codec.video()?.frame_rate?;
+    let ticks = u64::from(track.timescale.get()) * u64::from(rate.denominator) / u64::from(rate.numerator.max(1));
+    Some(MediaDuration::new(ticks, track.timescale))
 }
 
 fn describe(track: &Track) -> String {

@@ -9,7 +9,7 @@ use crate::media::{
     AccessUnit, Epoch, MediaDuration, MediaSequence, MediaTime, Rendition, RenditionId, Segment, Targets, Track,
     VideoFormat,
 };
-use crate::package::{Cut, Packaged, Packager};
+use crate::package::{self, Cut, Packaged, Packager};
 use crate::window::{self, Offered, Window};
 
 /// Sound that waits for the pictures' cuts. Beyond it the oldest is given up: the pictures have stalled.
@@ -28,6 +28,8 @@ pub(super) struct Live {
     /// Announced before there was a track to package.
     cuts: VecDeque<Cut>,
     packager: Option<Packager>,
+    /// How long parts are; `None` without them.
+    grid: Option<MediaDuration>,
     held: VecDeque<AccessUnit>,
     held_bytes: u64,
     window: Option<Window>,
@@ -45,7 +47,7 @@ pub(super) struct Frame<'a> {
 }
 
 impl Live {
-    pub(super) fn new(id: RenditionId) -> Self {
+    pub(super) fn new(id: RenditionId, grid: Option<MediaDuration>) -> Self {
         Self {
             id,
             active: true,
@@ -53,6 +55,7 @@ impl Live {
             was_late: false,
             cuts: VecDeque::new(),
             packager: None,
+            grid,
             held: VecDeque::new(),
             held_bytes: 0,
             window: None,
@@ -65,7 +68,7 @@ impl Live {
         match &mut self.packager {
             Some(packager) => packager.set_track(track),
             None => {
-                let packager = self.packager.insert(Packager::new(track));
+                let packager = self.packager.insert(Packager::new(track, self.grid));
                 self.cuts.drain(..).for_each(|cut| packager.cut(cut));
             }
         }
@@ -129,18 +132,23 @@ impl Live {
     pub(super) fn collect(&mut self, frame: Frame<'_>) -> (u64, Option<Arc<Segment>>) {
         let (mut count, mut newest) = (0, None);
         while let Some(packaged) = self.packager.as_mut().and_then(Packager::pull) {
-            // A playlist does not begin with gaps: this rendition begins with its first segment. And what was filled with a
-            // gap, since its rung was given up, stays one.
+            // A playlist begins with a whole segment, and not with a gap. And what was filled with a gap, since its rung was
+            // given up, stays one.
             let is_filled = self.window.as_ref().and_then(Window::next).is_some_and(|next| packaged.sequence < next);
-            if is_filled || packaged.parts.is_empty() && self.window.is_none() {
+            let is_no_beginning = self.window.is_none() && (packaged.parts.is_empty() || !packaged.is_complete);
+            if is_filled || is_no_beginning {
                 continue;
             }
-            let samples = packaged.samples;
+            let (samples, is_complete) = (packaged.samples, packaged.is_complete);
             let segment = placed(packaged, frame);
-            self.measure.add(segment.len(), samples, segment.duration, frame.targets.segment_secs);
             self.fill(segment.sequence, &segment, frame);
-            newest = Some(self.append(segment, frame));
-            count += 1;
+            if is_complete {
+                self.measure.add(segment.len(), samples, segment.duration, frame.targets.segment_secs);
+                newest = Some(self.append(segment, frame));
+                count += 1;
+            } else if let Some(window) = &mut self.window {
+                window.progress(segment);
+            }
         }
         (count, newest)
     }
@@ -153,8 +161,22 @@ impl Live {
     }
 
     fn append(&mut self, segment: Segment, frame: Frame<'_>) -> Arc<Segment> {
-        let window = self.window.get_or_insert_with(|| Window::new(frame.window, frame.epoch, frame.targets));
+        let targets = Targets { part_millis: self.part_target(&segment), ..frame.targets };
+        let window = self.window.get_or_insert_with(|| Window::new(frame.window, frame.epoch, targets));
         window.append(segment)
+    }
+
+    /// What no part will exceed, judged by the rendition's first segment.
+    fn part_target(&self, first: &Segment) -> Option<u32> {
+        let codec = &first.init.track.codec;
+        let scale = first.init.track.timescale;
+        let (unit, exact) = match codec.samples_per_unit() {
+            Some(samples) => (MediaDuration::new(u64::from(samples), scale), true),
+            None => {
+                (self.packager.as_ref()?.usual_unit(), codec.video().is_some_and(|video| video.frame_rate.is_some()))
+            }
+        };
+        Some(package::part_target(self.grid?, unit, exact))
     }
 
     pub(super) fn window(&mut self) -> Option<&mut Window> {
@@ -213,6 +235,7 @@ fn placed(packaged: Packaged, frame: Frame<'_>) -> Segment {
         independent: packaged.independent,
         key_frame: (is_video && packaged.independent).then_some(0..packaged.first_sample_end),
         parts: packaged.parts,
+        expects_more: packaged.expects_more,
         init: packaged.init,
     }
 }

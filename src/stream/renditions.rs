@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::rendition::{Frame, Live};
 use super::run::Drains;
-use crate::media::{MediaSequence, MediaTime, RenditionId, Segment};
+use crate::media::{MediaDuration, MediaSequence, MediaTime, RenditionId, Segment};
 use crate::package::Cut;
 use crate::window::{Offered, Window};
 
@@ -18,13 +18,13 @@ impl Renditions {
     }
 
     /// Renditions that are made from now on, in their order; those that are new begin here.
-    pub(super) fn set_active(&mut self, wanted: &[RenditionId]) {
+    pub(super) fn set_active(&mut self, wanted: &[RenditionId], grid: Option<MediaDuration>) {
         for live in &mut self.0 {
             live.active = wanted.contains(&live.id);
         }
         for id in wanted {
             if !self.0.iter().any(|live| live.id == *id) {
-                self.0.push(Live::new(id.clone()));
+                self.0.push(Live::new(id.clone(), grid));
             }
         }
         self.0.sort_by_key(|live| wanted.iter().position(|id| *id == live.id).unwrap_or(usize::MAX));

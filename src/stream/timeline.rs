@@ -17,6 +17,9 @@ const JUMP: i64 = 2_000 * MILLI;
 /// Publishers that count in milliseconds are never exact; a few frames late or early are mended by counting samples.
 const SOUND_TOLERANCE: i64 = 50 * MILLI;
 
+/// Pictures this near to the grid of their announced rate are on it: their publisher rounded to milliseconds.
+const PICTURE_TOLERANCE: i64 = 3 * MILLI / 2;
+
 /// Publishers of FLV and RTMP count milliseconds in 32 bits.
 const WRAP: i64 = 1 << 32;
 
@@ -63,6 +66,52 @@ struct State {
     /// Added to the common offset: for publishers whose tracks begin on different clocks.
     skew: i64,
     newest: Option<Newest>,
+    /// Nanoseconds that a picture lasts, as announced, and a picture on the grid that this makes.
+    period: Option<f64>,
+    anchor: Option<i64>,
+}
+
+impl State {
+    /// The line of the grid that is meant by `at`, where one is near; else the grid begins anew here.
+    fn on_grid(&mut self, at: i64) -> i64 {
+        if self.period.is_none() {
+            return at;
+        }
+        let line = self.line_near(at);
+        if line == at {
+            self.anchor = Some(at);
+        }
+        line
+    }
+
+    /// The line of the grid that is near to `at`, or `at` itself.
+    fn line_near(&self, at: i64) -> i64 {
+        let line = self.period.zip(self.anchor).map(|(period, anchor)| nearest_line(at, anchor, period));
+        line.filter(|line| (line - at).abs() <= PICTURE_TOLERANCE).unwrap_or(at)
+    }
+
+    /// How long a picture lasts, when the one before it lasted as long as is announced.
+    fn certain_length(&self, dts: i64, before: Option<i64>) -> Option<MediaDuration> {
+        let period = whole(self.period?);
+        let (here, before) = (nanos(dts, self.scale), nanos(before?, self.scale));
+        if (here - before - period).abs() >= MILLI {
+            return None;
+        }
+        let ticks = ticks(self.line_near(here + period), self.scale) - dts;
+        u64::try_from(ticks).ok().map(|ticks| MediaDuration::new(ticks, self.scale))
+    }
+}
+
+/// The multiple of `period` after `anchor` that is nearest to `at`.
+fn nearest_line(at: i64, anchor: i64, period: f64) -> i64 {
+    #[expect(clippy::cast_precision_loss, reason = "2^53 ns are a hundred days")]
+    let count = ((at - anchor) as f64 / period).round();
+    anchor + whole(count * period)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "nanoseconds of a stream's life are far below 2^63")]
+fn whole(nanos: f64) -> i64 {
+    nanos.round() as i64
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,16 +167,18 @@ impl Timeline {
         let placed: Arc<[Track]> = tracks.iter().map(placed).collect();
         self.tracks.retain(|id, state| placed.iter().any(|track| track.id == *id && track.timescale == state.scale));
         for track in placed.iter() {
-            self.tracks
-                .entry(track.id)
-                .or_insert_with(|| State {
-                    scale: track.timescale,
-                    is_sound: track.codec.audio().is_some(),
-                    unit_ticks: None,
-                    skew: 0,
-                    newest: None,
-                })
-                .unit_ticks = track.codec.samples_per_unit();
+            let state = self.tracks.entry(track.id).or_insert_with(|| State {
+                scale: track.timescale,
+                is_sound: track.codec.audio().is_some(),
+                unit_ticks: None,
+                skew: 0,
+                newest: None,
+                period: None,
+                anchor: None,
+            });
+            state.unit_ticks = track.codec.samples_per_unit();
+            let rate = track.codec.video().and_then(|video| video.frame_rate);
+            state.period = rate.map(|rate| 1e9 / rate.fps()).filter(|period| (2e6..1e9).contains(period));
         }
         placed
     }
@@ -177,6 +228,8 @@ impl Timeline {
         }
 
         let reorder = nanos(unit.pts.ticks(), unit.pts.scale()) - nanos(unit.dts.ticks(), source);
+        let shown = at + reorder.max(0);
+        at = state.on_grid(at);
         let mut dts = ticks(at, state.scale);
         // How long the unit lasts, where that is certain.
         let said = unit.duration.filter(|duration| duration.ticks() > 0);
@@ -203,10 +256,14 @@ impl Timeline {
             (None, None) => 0,
         };
         let next = dts + lasts;
+        let before = state.newest.map(|newest| newest.dts);
         state.newest = Some(Newest { raw, received: unit.received, dts, next });
         self.end = self.end.max(nanos(next, state.scale));
 
-        let pts = ticks(nanos(dts, state.scale) + reorder.max(0), state.scale);
+        if !state.is_sound && unit.duration.is_none() {
+            unit.duration = state.certain_length(dts, before);
+        }
+        let pts = ticks(state.line_near(shown), state.scale);
         unit.dts = MediaTime::new(dts, state.scale);
         unit.pts = MediaTime::new(if state.is_sound { dts } else { pts.max(dts) }, state.scale);
         Some(Placed { unit, after_hole })
@@ -259,7 +316,7 @@ mod tests {
 
     use super::*;
     use crate::media::testing::{audio_track, video_track};
-    use crate::media::{AudioFormat, Codec};
+    use crate::media::{AudioFormat, Codec, FrameRate};
     use crate::runtime::Clock;
 
     const START: i64 = ORIGIN_SECS * 90_000;
@@ -409,6 +466,30 @@ mod tests {
         rig.timeline.begin_at(MediaTime::new(START, Timescale::MPEG));
         rig.timeline.tracks(&[video_track()]);
         assert!(rig.video(0) > START + 900_000 - 1);
+    }
+
+    #[test]
+    fn pictures_of_an_announced_rate_lose_their_rounding_and_say_how_long_they_last() {
+        let mut rig = Rig::new();
+        let mut track = video_track();
+        if let Codec::H264 { video, .. } = &mut track.codec {
+            video.frame_rate = Some(FrameRate { numerator: 30, denominator: 1 });
+        }
+        rig.timeline.tracks(&[track]);
+        // 33.3 ms, as a publisher rounds them; shown two pictures later.
+        for frame in 0..300i64 {
+            let stamp = |frame: i64| (frame * 1_000 + 15) / 30;
+            let unit = rig.push(0, stamp(frame), stamp(frame + 2)).unwrap().unit;
+            assert_eq!(unit.dts.ticks(), START + frame * 3_000);
+            assert_eq!(unit.pts.ticks(), START + (frame + 2) * 3_000);
+            assert_eq!(unit.duration.map(MediaDuration::ticks), (frame > 0).then_some(3_000), "{frame}");
+        }
+        // One is missing: its time stays empty, and the next is not certain.
+        let unit = rig.push(0, 10_033, 10_033).unwrap().unit;
+        assert_eq!((unit.dts.ticks(), unit.duration), (START + 301 * 3_000, None));
+        // A picture off the grid begins another.
+        assert_eq!(rig.video(10_080), START + 10_080 * 90);
+        assert_eq!(rig.video(10_113), START + 10_080 * 90 + 3_000);
     }
 
     proptest! {

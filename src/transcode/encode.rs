@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ladder::Latency;
 use super::{Rung, TranscodeError};
 use crate::bitstream;
 use crate::libav::{Coded, Colors, Error, Picture, VideoEncoder, VideoSettings};
@@ -21,7 +22,7 @@ pub(super) trait Encode: Send {
 pub(super) type Open = Arc<dyn Fn(&Rung, FrameRate, &Picture) -> Result<Box<dyn Encode>, TranscodeError> + Send + Sync>;
 
 /// H.264 by x264. 0 `threads` are as many as a rung of its size needs to keep up.
-pub(super) fn x264(threads: usize) -> Open {
+pub(super) fn x264(threads: usize, latency: Latency) -> Open {
     Arc::new(move |rung, frame_rate, picture| {
         let settings = VideoSettings {
             size: rung.size,
@@ -29,9 +30,9 @@ pub(super) fn x264(threads: usize) -> Open {
             frame_rate,
             bitrate: rung.bitrate,
             preset: rung.preset.clone(),
-            tune: None,
+            tune: (latency == Latency::Low).then_some("zerolatency"),
             threads: if threads == 0 { enough_threads(rung, frame_rate) } else { threads },
-            b_frames: 2,
+            b_frames: if latency == Latency::Low { 0 } else { 2 },
             more: "",
         };
         let encoder = VideoEncoder::open(&settings, Colors::of(picture))?;

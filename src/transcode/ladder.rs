@@ -19,6 +19,8 @@ pub struct Config {
     pub ladder: Ladder,
     /// x264's preset for rungs that do not say: from `ultrafast` to `placebo`.
     pub preset: String,
+    /// What rungs are encoded for.
+    pub latency: Latency,
     /// Bits per second of sound that has to become AAC.
     pub audio_bitrate: Bitrate,
     /// Threads of each rung's encoder; 0 lets the rung's size decide.
@@ -34,11 +36,23 @@ impl Default for Config {
         Self {
             ladder: Ladder::Auto,
             preset: "veryfast".to_owned(),
+            latency: Latency::Balanced,
             audio_bitrate: Bitrate::new(128_000),
             threads: 0,
             shed_after: Duration::from_secs(3),
         }
     }
+}
+
+/// What rungs are encoded for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Latency {
+    /// Two B-frames and the preset's lookahead: some 0.4 s behind the source.
+    #[default]
+    Balanced,
+    /// Each picture comes out as it goes in (x264's `zerolatency`), for some tenths more bits.
+    Low,
 }
 
 /// The renditions that are wished for.

@@ -140,7 +140,7 @@ impl Transcoder {
         output: &mpsc::Sender<Output>,
         pressure: Pressure,
     ) -> Result<Self, TranscodeError> {
-        Self::launch(video, audio, config, cuts, output, pressure, encode::x264(config.threads))
+        Self::launch(video, audio, config, cuts, output, pressure, encode::x264(config.threads, config.latency))
     }
 
     fn launch(

@@ -53,6 +53,7 @@ pub struct Window {
     epoch: Epoch,
     targets: Targets,
     ended: bool,
+    open: Option<Arc<Segment>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -69,6 +70,7 @@ impl Window {
             epoch,
             targets,
             ended: false,
+            open: None,
             snapshot,
         }
     }
@@ -81,6 +83,7 @@ impl Window {
     /// Adds the newest segment and gives up what the window's length does not hold. Returns the newest segment.
     pub fn append(&mut self, segment: Segment) -> Arc<Segment> {
         debug_assert!(self.kept.back().is_none_or(|last| last.sequence.next() == segment.sequence), "numbers go on");
+        self.open = None;
         let newest = Arc::new(segment);
         self.bytes += newest.len();
         self.kept.push_back(Arc::clone(&newest));
@@ -104,6 +107,13 @@ impl Window {
         }
         self.publish();
         newest
+    }
+
+    /// The segment in progress has a part more.
+    pub fn progress(&mut self, segment: Segment) {
+        debug_assert!(self.kept.back().is_none_or(|last| last.sequence.next() == segment.sequence), "numbers go on");
+        self.open = Some(Arc::new(segment));
+        self.publish();
     }
 
     /// Gives up the oldest segment to save bytes; `false` when those that are left are needed.
@@ -135,6 +145,7 @@ impl Window {
     pub fn set_ended(&mut self, ended: bool) {
         if self.ended != ended {
             self.ended = ended;
+            self.open = None;
             self.publish();
         }
     }
@@ -162,6 +173,7 @@ impl Window {
             retired: self.retired,
             discontinuity_sequence: self.discontinuity_sequence,
             ended: self.ended,
+            open: self.open.clone(),
             texts: Texts::default(),
         }));
     }
@@ -210,6 +222,7 @@ mod tests {
             independent: true,
             key_frame: None,
             parts: vec![Part { duration, independent: true, bytes: 0..100, data }],
+            expects_more: false,
         }
     }
 
@@ -222,7 +235,7 @@ mod tests {
 
     fn window(length: Duration) -> Window {
         let config = Config { length, ..Config::default() };
-        Window::new(&config, Epoch(1), Targets { segment_secs: 2 })
+        Window::new(&config, Epoch(1), Targets { segment_secs: 2, part_millis: None })
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Texts;
-use crate::media::{Epoch, MediaSequence, Position, Segment, Targets};
+use crate::media::{Epoch, MediaSequence, Part, Position, Segment, Targets};
 
 /// What one rendition offers at one moment.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub discontinuity_sequence: u64,
     /// No segment will follow.
     pub ended: bool,
+    /// The segment in progress, with the parts that it has.
+    pub open: Option<Arc<Segment>>,
     /// Rendered from this snapshot, each once.
     pub texts: Texts,
     pub(super) kept: Vec<Arc<Segment>>,
@@ -40,6 +42,7 @@ impl Snapshot {
             targets,
             discontinuity_sequence: 0,
             ended: false,
+            open: None,
             texts: Texts::default(),
             kept: Vec::new(),
             retired: 0,
@@ -64,11 +67,46 @@ impl Snapshot {
 
     /// Whether this place was reached.
     pub fn has(&self, position: Position) -> bool {
-        self.kept.last().is_some_and(|last| last.sequence >= position.sequence)
+        if self.kept.last().is_some_and(|last| last.sequence >= position.sequence) {
+            return true;
+        }
+        let open = self.open.as_ref().filter(|open| open.sequence == position.sequence);
+        let parts = open.map_or(0, |open| open.parts.len());
+        position.part.is_some_and(|part| usize::try_from(part).is_ok_and(|part| part < parts))
+    }
+
+    /// Where the next part is likely to come.
+    pub fn next(&self) -> Option<Position> {
+        let last = self.kept.last()?;
+        let part = |part: usize| u32::try_from(part).ok();
+        Some(match &self.open {
+            Some(open) if open.expects_more => Position { sequence: open.sequence, part: part(open.parts.len()) },
+            Some(open) => Position { sequence: open.sequence.next(), part: part(0) },
+            None => Position { sequence: last.sequence.next(), part: part(0) },
+        })
+    }
+
+    /// The newest place that was reached: the last segment and its last part.
+    pub fn last(&self) -> Option<Position> {
+        let newest = self.open.as_ref().or_else(|| self.kept.last())?;
+        Some(Position { sequence: newest.sequence, part: u32::try_from(newest.parts.len()).ok()?.checked_sub(1) })
+    }
+
+    /// The part at this place.
+    pub fn part(&self, sequence: MediaSequence, part: u32) -> Option<Part> {
+        let segment = match self.find(sequence) {
+            Lookup::Here(segment) => segment,
+            Lookup::NotYet | Lookup::Gone => Arc::clone(self.open.as_ref().filter(|open| open.sequence == sequence)?),
+        };
+        segment.parts.get(usize::try_from(part).ok()?).cloned()
     }
 
     /// The header with this number, as long as a segment needs it.
     pub fn init(&self, number: u32) -> Option<&bytes::Bytes> {
-        self.kept.iter().rev().find(|segment| segment.init.number == number).map(|segment| &segment.init.data)
+        self.open
+            .iter()
+            .chain(self.kept.iter().rev())
+            .find(|segment| segment.init.number == number)
+            .map(|segment| &segment.init.data)
     }
 }

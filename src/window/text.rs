@@ -25,13 +25,14 @@ pub enum TextKind {
     Media,
     MediaTs,
     IFrames,
+    MediaSkipped,
     Multivariant,
     MultivariantTs,
 }
 
 /// Room for one text of each kind.
 #[derive(Debug, Default)]
-pub struct Texts([OnceLock<Arc<Text>>; 5]);
+pub struct Texts([OnceLock<Arc<Text>>; 6]);
 
 impl Texts {
     /// The text of this kind; `make` is called for the first who asks.

@@ -6,6 +6,7 @@ mod commands;
 mod enhanced;
 mod film;
 mod http;
+mod low_latency;
 mod playlist;
 mod rig;
 mod sources;
