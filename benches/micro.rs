@@ -222,6 +222,7 @@ fn playlists(criterion: &mut Criterion) -> Result<()> {
             &window::Config::default(),
             Epoch(1_795_157_997),
             Targets { segment_secs: 2, part_millis: None },
+            0,
         );
         for number in 0..LISTED {
             window.append(Segment { sequence: MediaSequence(number), ..first.clone() });

@@ -192,6 +192,7 @@ fn router(config: &Config, catalog: &Catalog, stats: &metrics::Stats) -> Router 
         .route("/healthz", get(healthy))
         .route("/readyz", get(healthy))
         .merge(control)
+        .method_not_allowed_fallback(origin::handle_method)
         .fallback(origin::handle)
         .with_state(origin)
 }

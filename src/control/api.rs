@@ -12,7 +12,7 @@ pub struct StreamInfo {
     name: String,
     /// `starting`, `live`, `waiting` (its publisher is gone and may return) or `ended`.
     state: &'static str,
-    epoch: u32,
+    epoch: u64,
     since_ms: u128,
     /// `rtmp`, …; `null` while nobody publishes.
     publisher: Option<PublisherInfo>,

@@ -49,6 +49,9 @@ impl Default for Server {
     }
 }
 
+/// Of connections, publishers, streams: more than any machine holds.
+const MOST: usize = 1_000_000;
+
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -131,7 +134,7 @@ impl Config {
         let secs = Duration::from_secs;
         between("segment.target", self.segment.target, Duration::from_millis(500), secs(30))?;
         if !self.segment.part.is_zero() {
-            between("segment.part", self.segment.part, Duration::from_millis(100), self.segment.target)
+            between("segment.part", self.segment.part, Duration::from_millis(200), self.segment.target)
                 .map_err(|(key, message)| (key, format!("{message}; \"0s\" makes no parts")))?;
         }
         between("window.length", self.window.length, self.segment.target * 3, secs(24 * 3_600))
@@ -145,13 +148,14 @@ impl Config {
             ("rtmp.max_publishers", self.rtmp.max_publishers),
             ("http.max_connections", self.http.max_connections),
         ] {
-            if value == 0 {
-                return Err((key, "0 would let nobody in".to_owned()));
+            if !(1..=MOST).contains(&value) {
+                return Err((key, format!("{value} is not between 1 and {MOST}")));
             }
         }
         if self.window.max_bytes.get() < 16 << 20 {
             return Err(("window.max_bytes", format!("{} is less than 16MiB", self.window.max_bytes)));
         }
+        self.transcode.judge().map_err(|message| ("transcode.ladder", message))?;
         let mut names = BTreeSet::new();
         if let Some(twice) = self.file.iter().find(|file| !names.insert(&file.stream)) {
             return Err((

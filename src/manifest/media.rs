@@ -42,27 +42,25 @@ pub fn media(snapshot: &Snapshot, form: Form, uri: impl Fn(Target<'_>) -> String
 pub fn iframes(snapshot: &Snapshot, uri: impl Fn(Target<'_>) -> String) -> Text {
     let listed = snapshot.listed();
     let mut mapped = None;
-    let mut broken = false;
-    let mut segments = Vec::with_capacity(listed.len());
-    for segment in listed {
-        broken |= segment.discontinuity;
-        let Some(range) = &segment.key_frame else { continue };
-        segments.push(MediaSegment {
+    let segments = listed.iter().map(|segment| {
+        let range = segment.key_frame.as_ref().filter(|_| !segment.is_gap());
+        MediaSegment {
             uri: uri(Target::Segment(segment.sequence)),
-            discontinuity: std::mem::take(&mut broken),
-            program_date_time: Some(wall(segment.wall)),
-            byte_range: Some(ByteRange { length: range.end - range.start, offset: Some(range.start) }),
+            discontinuity: segment.discontinuity,
+            program_date_time: range.map(|_| wall(segment.wall)),
+            byte_range: range.map(|range| ByteRange { length: range.end - range.start, offset: Some(range.start) }),
             map: (mapped.replace(segment.init.number) != Some(segment.init.number)).then(|| map(segment, &uri)),
+            // A segment that begins between key frames has none to show; its number is kept.
+            unknown_tags: if range.is_none() { vec![tag("X-GAP")] } else { Vec::new() },
             ..base(segment)
-        });
-    }
-    let first = listed.iter().find(|segment| segment.key_frame.is_some()).map_or(0, |segment| segment.sequence.0);
+        }
+    });
     let playlist = MediaPlaylist {
         version: Some(VERSION),
         i_frames_only: true,
         independent_segments: true,
-        segments,
-        ..head(snapshot, first)
+        segments: segments.collect(),
+        ..head(snapshot, listed.first().map_or(0, |segment| segment.sequence.0))
     };
     rendered(&playlist)
 }
@@ -141,7 +139,7 @@ mod tests {
     }
 
     fn snapshot(segments: Vec<Segment>) -> Arc<Snapshot> {
-        let mut window = Window::new(&Config::default(), Epoch(3), Targets { segment_secs: 2, part_millis: None });
+        let mut window = Window::new(&Config::default(), Epoch(3), Targets { segment_secs: 2, part_millis: None }, 0);
         for segment in segments {
             window.append(segment);
         }

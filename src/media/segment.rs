@@ -10,7 +10,7 @@ use super::{MediaDuration, MediaTime, Track};
 
 /// One uninterrupted numbering of a stream; part of every media URL, so that a URL never names two byte strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Epoch(pub u32);
+pub struct Epoch(pub u64);
 
 /// HLS media sequence number and DASH `$Number$`: the same span in every rendition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

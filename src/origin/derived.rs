@@ -35,6 +35,8 @@ enum DeriveError {
     Read(#[from] ReadError),
     #[error("its sound is not there yet")]
     Late,
+    #[error("its sound has left the window")]
+    Gone,
 }
 
 impl Derived {
@@ -57,7 +59,9 @@ impl Derived {
         let made = self.cache.try_get_with(key, async {
             self.stats.ts_made.fetch_add(1, Ordering::Relaxed);
             let is_video = offered.rendition.track.codec.video().is_some();
-            let sound = match presentation.audio().find(|audio| matches!(audio.rendition.track.codec, Codec::Aac(_))) {
+            // Also one that was given up meanwhile: what is in a segment does not depend on when it is asked for.
+            let mut sounds = presentation.renditions.iter();
+            let sound = match sounds.find(|sound| matches!(sound.rendition.track.codec, Codec::Aac(_))) {
                 Some(audio) if is_video => sound_of(audio, segment.sequence).await?,
                 _ => None,
             };
@@ -66,6 +70,7 @@ impl Derived {
         made.await.map_err(|error| {
             Box::new(match *error {
                 DeriveError::Late => Outcome::Unavailable.say("Its sound is not there yet; try again.\n"),
+                DeriveError::Gone => super::gone(),
                 DeriveError::Ts(_) | DeriveError::Read(_) => {
                     tracing::debug!(%error, "no MPEG-TS of this segment");
                     Outcome::NotFound.say("This rendition cannot be had as MPEG-TS.\n")
@@ -78,10 +83,14 @@ impl Derived {
 /// The sound of the same span. `None` where there is none; never a guess, since the bytes must be the same each time.
 async fn sound_of(audio: &Offered, sequence: MediaSequence) -> Result<Option<Arc<Segment>>, DeriveError> {
     let position = Position { sequence, part: None };
-    let snapshot = tokio::time::timeout(SOUND_PATIENCE, audio.reader.reach(position)).await;
-    match snapshot.map_err(|_| DeriveError::Late)?.find(sequence) {
+    let reached = tokio::time::timeout(SOUND_PATIENCE, audio.reader.reach(position)).await;
+    let snapshot = reached.map_err(|_| DeriveError::Late)?;
+    match snapshot.find(sequence) {
         Lookup::Here(segment) if !segment.is_gap() => Ok(Some(segment)),
-        Lookup::Here(_) | Lookup::Gone => Ok(None),
+        Lookup::Here(_) => Ok(None),
+        Lookup::Gone if snapshot.first.is_none_or(|first| sequence < first) => Ok(None),
+        Lookup::Gone if snapshot.ended && !snapshot.has(position) => Ok(None),
+        Lookup::Gone => Err(DeriveError::Gone),
         Lookup::NotYet => Err(DeriveError::Late),
     }
 }

@@ -79,8 +79,7 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request) -> Resp
     let (request, _) = request.into_parts();
     match request.method {
         Method::GET | Method::HEAD => {}
-        Method::OPTIONS => return Outcome::Preflight.respond(Body::empty()),
-        _ => return Outcome::MethodNotAllowed.say("Only GET, HEAD and OPTIONS are answered here.\n"),
+        _ => return handle_method(request.method).await,
     }
     let response = origin.answer(request.uri.path(), request.uri.query().unwrap_or_default(), &request.headers).await;
     if response.status().is_client_error() {
@@ -89,6 +88,14 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request) -> Resp
         origin.stats.unavailable.fetch_add(1, Ordering::Relaxed);
     }
     if request.method == Method::HEAD { without_body(response) } else { response }
+}
+
+/// Answers a method that a route of the server does not have: a preflight, or a refusal that says which ones fit.
+pub async fn handle_method(method: Method) -> Response<Body> {
+    match method {
+        Method::OPTIONS => Outcome::Preflight.respond(Body::empty()),
+        _ => Outcome::MethodNotAllowed.say("Only GET, HEAD and OPTIONS are answered here.\n"),
+    }
 }
 
 impl Origin {

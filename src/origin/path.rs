@@ -63,7 +63,7 @@ fn below(path: &str) -> Option<What> {
             What::Media(name.parse().ok()?, Form::Cmaf)
         });
     };
-    let epoch = Epoch(number(epoch.strip_prefix('e')?)?.try_into().ok()?);
+    let epoch = Epoch(number(epoch.strip_prefix('e')?)?);
     let (rendition, file) = path.split_once('/')?;
     let rendition = rendition.parse().ok()?;
     if let Some(init) = file.strip_prefix("init-") {
@@ -151,7 +151,7 @@ mod tests {
             "/cam/_/",
             "/cam/_/e7/720p/012.m4s",
             "/cam/_/e7/720p/+1.m4s",
-            "/cam/_/e99999999999/720p/1.m4s",
+            "/cam/_/e99999999999999999999/720p/1.m4s",
             "/cam/_/e7/720p/1.exe",
             "/cam/_/7/720p/1.m4s",
             "/cam/_/720P.m3u8",

@@ -25,7 +25,7 @@ struct Rig {
 
 fn window(length: Duration) -> Window {
     let config = window::Config { length, ..window::Config::default() };
-    Window::new(&config, Epoch(7), Targets { segment_secs: 2, part_millis: None })
+    Window::new(&config, Epoch(7), Targets { segment_secs: 2, part_millis: None }, 0)
 }
 
 fn offered(id: &str, track: Track, window: &Window) -> Offered {

@@ -42,6 +42,8 @@ pub struct Packager {
     init: Arc<Init>,
     /// How long a part is; `None` when segments have but one.
     grid: Option<MediaDuration>,
+    /// Promised in playlists.
+    longest_part: Option<MediaDuration>,
     /// Chunks written so far.
     chunks: u32,
     /// Announced and not reached, oldest first.
@@ -78,6 +80,7 @@ impl Packager {
         Self {
             init: Arc::new(Init { number: 0, data: fmp4::header(&track), track }),
             grid,
+            longest_part: None,
             chunks: 0,
             cuts: VecDeque::new(),
             open: None,
@@ -114,8 +117,8 @@ impl Packager {
     /// The next unit, in decoding order. Units before the first cut are left out.
     pub fn push(&mut self, unit: AccessUnit) {
         if let Some(held) = self.held.take() {
-            let ticks = unit.dts.since(held.dts).map_or(0, |length| length.to_scale(self.scale()).ticks());
-            self.store(&held, u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
+            let lasts = self.until_next(&held, &unit);
+            self.store(&held, lasts);
         }
         // Sound goes to the segment in which more than half of it is heard.
         let shown = unit.pts.plus(self.half_of_sound());
@@ -137,6 +140,20 @@ impl Packager {
             }
             None => self.held = Some(unit),
         }
+    }
+
+    /// Ticks that a unit lasts: until the next one, but not beyond the end of its segment when units are missing there.
+    fn until_next(&self, held: &AccessUnit, next: &AccessUnit) -> u32 {
+        let scale = self.scale();
+        let natural = next.dts.since(held.dts).map_or(0, |length| length.to_scale(scale).ticks());
+        let missing = self.usual > 0 && natural > 2 * u64::from(self.usual);
+        let ends = self.open.as_ref().zip(self.cuts.front()).filter(|_| missing).and_then(|(open, cut)| {
+            let begin =
+                if open.segment.parts.is_empty() && open.samples.is_empty() { held.dts } else { open.segment.start };
+            begin.plus(cut.at.since(open.at)?).since(held.dts)
+        });
+        let ticks = ends.map_or(natural, |ends| natural.min(ends.to_scale(scale).ticks()));
+        u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
     }
 
     /// Nothing that joins will come: the segment in progress ends with what there is.
@@ -231,7 +248,14 @@ impl Packager {
         let is_sound = self.init.track.codec.audio().is_some();
         let begin = if is_sound { open.at.to_scale(self.scale()) } else { open.segment.start };
         let lines = u32::try_from(open.segment.parts.len() + 1).unwrap_or(u32::MAX);
-        !open.samples.is_empty() && self.nearly(open.end) >= begin.plus(grid.times(lines))
+        let one_more = open.end.plus(MediaDuration::new(u64::from(self.usual), self.scale())).since(open.first);
+        let is_longest = self.longest_part.zip(one_more).is_some_and(|(longest, one_more)| one_more > longest);
+        !open.samples.is_empty() && (is_longest || self.nearly(open.end) >= begin.plus(grid.times(lines)))
+    }
+
+    /// What playlists promise of parts: none is longer.
+    pub fn set_longest_part(&mut self, longest: MediaDuration) {
+        self.longest_part = Some(longest);
     }
 
     /// Half a unit later: what is nearer to it than to the next counts as there.

@@ -80,6 +80,8 @@ pub struct Segmenter {
     /// Of the newest unit, and how long the one before it lasted.
     newest: Option<MediaTime>,
     frame: MediaDuration,
+    /// The latest moment of any unit so far.
+    shown: Option<MediaTime>,
     overruns: u64,
 }
 
@@ -97,6 +99,7 @@ impl Segmenter {
             targets: None,
             discontinuity: false,
             newest: None,
+            shown: None,
             frame: MediaDuration::zero(Timescale::MPEG),
             overruns: 0,
         }
@@ -110,7 +113,9 @@ impl Segmenter {
     /// What follows does not join what came before: the next cut begins a discontinuity, at its first random access point.
     /// Returns the segment that was announced and will not be, if any.
     pub fn discontinuity(&mut self) -> Option<MediaSequence> {
-        let unreached = self.open.is_some_and(|open| self.newest.is_some_and(|newest| newest < open));
+        // Only the grid announces ahead; a key frame is there when it cuts.
+        let unreached =
+            self.pace == Pace::Grid && self.open.is_some_and(|open| self.shown.is_none_or(|shown| shown < open));
         let withdrawn = if unreached { self.in_progress() } else { None };
         if let Some(sequence) = withdrawn {
             self.next = sequence;
@@ -118,6 +123,7 @@ impl Segmenter {
         self.discontinuity = self.next.0 > 0;
         self.open = None;
         self.newest = None;
+        self.shown = None;
         self.key_frame = None;
         self.gop = None;
         withdrawn
@@ -158,6 +164,7 @@ impl Segmenter {
             self.frame = frame;
         }
         self.newest = Some(unit.dts);
+        self.shown = self.shown.max(Some(unit.pts));
         let Some(open) = self.open else {
             return unit.random_access.then(|| {
                 self.key_frame = Some(unit.pts);
@@ -318,6 +325,25 @@ mod tests {
         let sound = MediaDuration::new(1_024, Timescale::new(48_000).unwrap());
         assert_eq!(part_target(ticks(18_000), sound, true), 214);
         assert_eq!(config(0).grid(film), None);
+    }
+
+    #[test]
+    fn a_publisher_that_leaves_right_after_a_key_frame_takes_no_number_back() {
+        let mut segmenter = Segmenter::new(&Config::default(), Pace::KeyFrames);
+        let received = Clock.now();
+        // Two pictures of reordering: the key frame is decoded before it is shown.
+        let reordered = |dts: i64, key| AccessUnit {
+            pts: MediaTime::new(dts + 6_000, Timescale::MPEG),
+            ..unit(received, dts, key)
+        };
+        assert!(segmenter.push(&reordered(0, true)).is_some());
+        assert_eq!(segmenter.push(&reordered(180_000, true)).map(|cut| cut.sequence), Some(MediaSequence(1)));
+        assert_eq!(segmenter.discontinuity(), None);
+        let cut = segmenter.push(&reordered(400_000, true)).unwrap();
+        assert_eq!((cut.sequence, cut.discontinuity), (MediaSequence(2), true));
+        // The grid's announcement is taken back when it was not reached.
+        let (_, mut grid) = cuts(Pace::Grid, Duration::from_secs(2), 3_000, 60, 70);
+        assert_eq!(grid.discontinuity(), Some(MediaSequence(2)));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use super::rendition::Frame;
+use super::rendition::{Breaks, Frame};
 use super::renditions::Renditions;
 use super::run::{Drains, Plan, Run};
 use super::timeline::{Counts, ORIGIN_SECS, Placed, Timeline};
@@ -22,6 +22,13 @@ use crate::window::{Presentation, Publisher, State, Texts};
 
 /// A rendition that has nothing after this many segments of another is not waited for.
 const STRAGGLER_SEGMENTS: u64 = 3;
+
+/// Runs that a stream may begin within a time: a clock that is set, tracks that change, a publisher that returns.
+const RUNS: usize = 20;
+const RUNS_PER: Duration = Duration::from_secs(10);
+
+/// Runs whose codecs are still draining when another begins.
+const DRAINING: usize = 2;
 
 /// How a stream's task ended.
 pub(super) enum End {
@@ -52,7 +59,9 @@ pub(super) struct Stream {
     segmenter: Segmenter,
     overruns: u64,
     renditions: Renditions,
+    breaks: Breaks,
     run: Option<Run>,
+    runs_begun: Vec<Instant>,
     drains: Drains,
     state: State,
     /// What `presentation` was made from last; `None` when it must be made anew.
@@ -97,7 +106,9 @@ impl Stream {
             segmenter,
             overruns: 0,
             renditions: Renditions::default(),
+            breaks: Breaks::default(),
             run: None,
+            runs_begun: Vec::new(),
             drains: Drains::default(),
             state: State::Starting,
             shown: None,
@@ -211,7 +222,8 @@ impl Stream {
                 self.count_mended(before);
                 match placed {
                     Some(Placed { unit, after_hole }) => {
-                        if after_hole {
+                        // A hole in the sound does not stop the pictures.
+                        if after_hole && self.run.as_ref().is_some_and(|run| run.leading == unit.track) {
                             self.break_run()?;
                         }
                         self.unit(unit);
@@ -263,6 +275,7 @@ impl Stream {
     }
 
     fn begin_run(&mut self, tracks: &Arc<[Track]>) -> Result<(), String> {
+        self.limit_runs()?;
         let plan = Plan::of(tracks, &self.setup.transcode, |id| self.renditions.is_shed(id));
         let plan = plan.ok_or("it has no tracks")?;
         // Parts of all renditions end together: after so many of the leading track's units.
@@ -274,6 +287,7 @@ impl Stream {
             // How far pictures are reordered shows with the first of them.
             let sound = tracks.iter().find(|track| track.id == *id && track.codec.audio().is_some());
             if let (Some(track), Some(live)) = (sound, self.renditions.get(rendition)) {
+                live.end_run();
                 live.set_track(self.setup.stream.with_language(track));
             }
         }
@@ -291,6 +305,20 @@ impl Stream {
             rungs = %plan.rungs.iter().map(|rung| rung.id.as_str()).collect::<Vec<_>>().join(" "),
             "run begins"
         );
+        Ok(())
+    }
+
+    /// Every run has codecs of its own: a publisher that begins one after the other would take all threads there are.
+    fn limit_runs(&mut self) -> Result<(), String> {
+        let now = self.clock.now();
+        self.runs_begun.retain(|begun| now.saturating_duration_since(*begun) < RUNS_PER);
+        if self.runs_begun.len() == RUNS {
+            return Err(format!("its tracks changed {RUNS} times in {} s", RUNS_PER.as_secs()));
+        }
+        self.runs_begun.push(now);
+        while self.drains.len() > DRAINING {
+            self.abandon_oldest_run();
+        }
         Ok(())
     }
 
@@ -320,6 +348,9 @@ impl Stream {
         if leads {
             while let Some(cut) = self.segmenter.push(&unit) {
                 run.cuts.push(cut.at);
+                if cut.discontinuity {
+                    self.breaks.push(cut.sequence);
+                }
                 self.renditions.cut(cut);
                 if !std::mem::replace(&mut run.has_begun, true) {
                     begin_pictures(run, &unit, &mut self.renditions);
@@ -362,6 +393,9 @@ impl Stream {
 
     fn output(&mut self, output: Option<Output>) {
         match output {
+            Some(Output::Track { rendition, .. } | Output::Unit { rendition, .. }) if self.is_copied(&rendition) => {
+                // It was encoded in a run before, and the publisher's own units have taken its place.
+            }
             Some(Output::Track { rendition, track }) => {
                 if let Some(live) = self.renditions.get(&rendition) {
                     live.set_track(self.setup.stream.with_language(&track));
@@ -398,11 +432,19 @@ impl Stream {
     fn end_oldest_run(&mut self) {
         let Some(outputs) = self.drains.pop() else { return };
         for id in &outputs.renditions {
+            if self.is_copied(id) {
+                continue;
+            }
             if let Some(live) = self.renditions.get(id) {
                 live.end_run();
             }
         }
         self.collect();
+    }
+
+    /// Whether the current run makes the rendition of the publisher's own units.
+    fn is_copied(&self, id: &RenditionId) -> bool {
+        self.run.as_ref().is_some_and(|run| run.copied.iter().any(|(_, copied)| copied == id))
     }
 
     fn abandon_oldest_run(&mut self) {
@@ -420,7 +462,7 @@ impl Stream {
         };
         let begun = self.anchor.map_or(self.since, |(_, wall)| wall);
         let zero = begun.checked_sub(Duration::from_secs(ORIGIN_SECS.unsigned_abs())).unwrap_or(begun);
-        let frame = Frame { window: &self.setup.window, epoch: self.epoch, targets, zero };
+        let frame = Frame { window: &self.setup.window, epoch: self.epoch, targets, zero, breaks: &self.breaks };
         let segments = self.renditions.collect(frame, &self.drains);
         if segments > 0 {
             self.stats.segments.fetch_add(segments, Ordering::Relaxed);

@@ -18,6 +18,9 @@ use crate::window::Catalog;
 /// Publishers that wait for one stream's verdict; one more is told that the stream is busy.
 const DOOR: usize = 4;
 
+/// Streams that end in the same moment: more than may be published at once by default.
+const ENDINGS: usize = 4_096;
+
 /// A stream's task says how it ended.
 type Ended = (StreamName, End);
 
@@ -38,7 +41,7 @@ pub struct Registry {
 impl Registry {
     /// Nothing is published yet.
     pub fn new(setup: watch::Receiver<Setup>, catalog: Catalog, stats: Arc<Stats>, clock: Clock) -> Self {
-        let (endings, ended) = mpsc::channel(DOOR);
+        let (endings, ended) = mpsc::channel(ENDINGS);
         Self {
             setup,
             catalog,
@@ -104,12 +107,13 @@ impl Registry {
         self.streams.insert(name.clone(), publishers);
         self.catalog.insert(&name, &presentation);
         self.stats.streams.store(self.streams.len() as u64, Ordering::Relaxed);
-        let (ended, shutdown) = (self.endings.clone(), shutdown.clone());
+        let shutdown = shutdown.clone();
         let span = tracing::info_span!("stream", %name);
+        let ending = Ending { name, endings: self.endings.clone(), end: None };
         let task = async move {
-            let end = stream.run(source, waiting, shutdown).await;
-            // The registry waits for every stream before it goes.
-            let _ = ended.send((name, end)).await;
+            // All of it, so that it is dropped with the task.
+            let mut ending = ending;
+            ending.end = Some(stream.run(source, waiting, shutdown).await);
         };
         self.tasks.spawn("stream", task.instrument(span));
     }
@@ -129,11 +133,27 @@ impl Registry {
         }
     }
 
-    /// Seconds of the wall clock, and never the same twice: a process that starts again does not reuse a numbering.
+    /// Milliseconds of the wall clock, and never the same twice: a process that starts again does not reuse a numbering.
     fn epoch(&mut self) -> Epoch {
-        let seconds = self.clock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
-        self.last_epoch = Epoch(seconds.max(self.last_epoch.0 + 1));
+        let millis = self.clock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        self.last_epoch = Epoch(u64::try_from(millis).unwrap_or(u64::MAX).max(self.last_epoch.0 + 1));
         self.last_epoch
+    }
+}
+
+/// Tells the registry how a stream ended, also when its task panicked.
+struct Ending {
+    name: StreamName,
+    endings: mpsc::Sender<Ended>,
+    end: Option<End>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // A stream without a word of its own has crashed; its name is free again.
+        let end = self.end.take().unwrap_or(End::Expired);
+        if self.endings.try_send((self.name.clone(), end)).is_err() {
+            tracing::error!(stream = %self.name, "the registry does not hear that the stream has ended");
+        }
     }
 }

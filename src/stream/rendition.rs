@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use super::measure::Measure;
 use crate::media::{
-    AccessUnit, Epoch, MediaDuration, MediaSequence, MediaTime, Rendition, RenditionId, Segment, Targets, Track,
-    VideoFormat,
+    AccessUnit, Epoch, MediaDuration, MediaSequence, MediaTime, Rendition, RenditionId, Segment, Targets, Timescale,
+    Track, VideoFormat,
 };
 use crate::package::{self, Cut, Packaged, Packager};
 use crate::window::{self, Offered, Window};
@@ -44,6 +44,38 @@ pub(super) struct Frame<'a> {
     pub(super) targets: Targets,
     /// Wall-clock time of media time zero.
     pub(super) zero: SystemTime,
+    /// Where runs began.
+    pub(super) breaks: &'a Breaks,
+}
+
+/// The numbers at which runs began after others: the same discontinuities in every rendition, whether it has media there or
+/// not.
+#[derive(Debug, Default)]
+pub(super) struct Breaks {
+    numbers: VecDeque<MediaSequence>,
+    /// How many came before those.
+    forgotten: u64,
+}
+
+/// More than a window can hold of segments that are worth watching.
+const BREAKS: usize = 4_096;
+
+impl Breaks {
+    pub(super) fn push(&mut self, sequence: MediaSequence) {
+        if self.numbers.len() == BREAKS {
+            self.numbers.pop_front();
+            self.forgotten += 1;
+        }
+        self.numbers.push_back(sequence);
+    }
+
+    fn is_at(&self, sequence: MediaSequence) -> bool {
+        self.numbers.binary_search(&sequence).is_ok()
+    }
+
+    fn before(&self, sequence: MediaSequence) -> u64 {
+        self.forgotten + self.numbers.partition_point(|number| *number < sequence) as u64
+    }
 }
 
 impl Live {
@@ -153,16 +185,28 @@ impl Live {
         (count, newest)
     }
 
-    /// Gaps for the spans up to `until` that are missing, each like `segment`.
+    /// Gaps for the spans up to `until` that are missing, each like `segment` but for the header: that is this rendition's.
     pub(super) fn fill(&mut self, until: MediaSequence, segment: &Segment, frame: Frame<'_>) {
+        let Some(init) = self.window.as_ref().and_then(Window::newest).map(|newest| Arc::clone(&newest.init)) else {
+            return;
+        };
         while let Some(next) = self.window.as_ref().and_then(Window::next).filter(|next| *next < until) {
-            self.append(Segment { sequence: next, parts: Vec::new(), key_frame: None, ..segment.clone() }, frame);
+            let discontinuity = frame.breaks.is_at(next);
+            let init = Arc::clone(&init);
+            let gap =
+                Segment { sequence: next, init, discontinuity, parts: Vec::new(), key_frame: None, ..segment.clone() };
+            self.append(gap, frame);
         }
     }
 
     fn append(&mut self, segment: Segment, frame: Frame<'_>) -> Arc<Segment> {
-        let targets = Targets { part_millis: self.part_target(&segment), ..frame.targets };
-        let window = self.window.get_or_insert_with(|| Window::new(frame.window, frame.epoch, targets));
+        let part_millis = if self.window.is_none() { self.part_target(&segment) } else { None };
+        if let (Some(millis), Some(packager)) = (part_millis, &mut self.packager) {
+            packager.set_longest_part(MediaDuration::new(u64::from(millis), Timescale::MILLIS));
+        }
+        let targets = Targets { part_millis, ..frame.targets };
+        let before = frame.breaks.before(segment.sequence);
+        let window = self.window.get_or_insert_with(|| Window::new(frame.window, frame.epoch, targets, before));
         window.append(segment)
     }
 

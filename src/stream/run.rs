@@ -196,6 +196,10 @@ impl Drains {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether something of this rendition may still come.
     pub(super) fn bring(&self, id: &RenditionId) -> bool {
         self.0.iter().any(|outputs| outputs.renditions.contains(id))

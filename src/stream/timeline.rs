@@ -14,6 +14,10 @@ use crate::media::{AccessUnit, MediaDuration, MediaTime, Timescale, Track, Track
 /// longest time without a unit that still joins what came before.
 const JUMP: i64 = 2_000 * MILLI;
 
+/// Pictures of an announced rate that stay away for this long are missing: a picture that lasted so long would break what
+/// playlists promise. Those of no rate may last as long as a [`JUMP`].
+const HOLE: i64 = 500 * MILLI;
+
 /// Publishers that count in milliseconds are never exact; a few frames late or early are mended by counting samples.
 const SOUND_TOLERANCE: i64 = 50 * MILLI;
 
@@ -206,7 +210,10 @@ impl Timeline {
             Some(newest) => {
                 let expected = nanos(newest.next, state.scale);
                 let off = at - expected;
-                if off.abs() > JUMP {
+                if state.period.is_some() && (HOLE..=JUMP).contains(&off) {
+                    after_hole = true;
+                    self.counts.holes += 1;
+                } else if off.abs() > JUMP {
                     let before = self.offset_before.map(|before| raw_nanos + before + state.skew);
                     let waited = unit.received.saturating_duration_since(newest.received).as_nanos();
                     let waited = i64::try_from(waited).unwrap_or(i64::MAX);
@@ -438,6 +445,20 @@ mod tests {
         let new = rig.sound(40).unwrap();
         assert!(new > old && new - old < 48_000 / 5, "{old} {new}");
         assert_eq!(rig.timeline.counts().jumps, 1);
+    }
+
+    #[test]
+    fn pictures_of_an_announced_rate_are_missed_sooner() {
+        let mut rig = Rig::new();
+        let mut track = video_track();
+        if let Codec::H264 { video, .. } = &mut track.codec {
+            video.frame_rate = Some(FrameRate { numerator: 25, denominator: 1 });
+        }
+        rig.timeline.tracks(&[track]);
+        rig.video(0);
+        rig.video(40);
+        assert!(!rig.push(0, 400, 400).unwrap().after_hole);
+        assert!(rig.push(0, 1_800, 1_800).unwrap().after_hole);
     }
 
     #[test]

@@ -44,6 +44,33 @@ impl Default for Config {
     }
 }
 
+/// x264's presets.
+const PRESETS: [&str; 10] =
+    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"];
+
+impl Config {
+    /// What reads well and makes no sense.
+    pub fn judge(&self) -> Result<(), String> {
+        let rungs = match &self.ladder {
+            Ladder::Auto => &[][..],
+            Ladder::List(steps) => steps,
+        };
+        let rungs = rungs.iter().filter_map(|step| if let Step::Rung(rung) = step { Some(rung) } else { None });
+        let presets = std::iter::once(&self.preset).chain(rungs.clone().filter_map(|rung| rung.preset.as_ref()));
+        for preset in presets {
+            if !PRESETS.contains(&preset.as_str()) {
+                return Err(format!("\"{preset}\" is no preset of x264 (try one of {})", PRESETS.join(", ")));
+            }
+        }
+        for name in rungs.filter_map(|rung| rung.name.as_deref()) {
+            if name == "audio" || name.starts_with("audio-") || name == SOURCE {
+                return Err(format!("a rung cannot be named \"{name}\": sound and the source have such names"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What rungs are encoded for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -297,6 +324,19 @@ mod tests {
         let pal = config("ladder = [{ height = 576 }, { height = 288 }]");
         assert_eq!(sizes(&pal, &video(720, 576, (64, 45))), ["576p 720x404", "288p 512x288"]);
         assert_eq!(sizes(&pal, &video(720, 576, (16, 15)))[0], "576p 720x540");
+    }
+
+    #[test]
+    fn presets_and_names_that_cannot_be_are_named() {
+        for (text, said) in [
+            ("preset = \"veryfsat\"", "veryfsat"),
+            ("ladder = [{ height = 120, name = \"audio\" }]", "audio"),
+            ("ladder = [{ height = 120, preset = \"quick\" }]", "quick"),
+        ] {
+            let message = config(text).judge().unwrap_err();
+            assert!(message.contains(said), "{message}");
+        }
+        assert_eq!(Config::default().judge(), Ok(()));
     }
 
     #[test]

@@ -53,23 +53,25 @@ pub struct Window {
     epoch: Epoch,
     targets: Targets,
     ended: bool,
+    first: Option<MediaSequence>,
     open: Option<Arc<Segment>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Window {
-    /// Nothing in it yet.
-    pub fn new(config: &Config, epoch: Epoch, targets: Targets) -> Self {
+    /// Nothing in it yet; the stream had so many `discontinuities` before its first segment.
+    pub fn new(config: &Config, epoch: Epoch, targets: Targets, discontinuities: u64) -> Self {
         let snapshot = watch::Sender::new(Arc::new(Snapshot::empty(epoch, targets)));
         Self {
             length: MediaDuration::from_std(config.length, Timescale::MPEG),
             kept: VecDeque::new(),
             retired: 0,
             bytes: 0,
-            discontinuity_sequence: 0,
+            discontinuity_sequence: discontinuities,
             epoch,
             targets,
             ended: false,
+            first: None,
             open: None,
             snapshot,
         }
@@ -84,6 +86,7 @@ impl Window {
     pub fn append(&mut self, segment: Segment) -> Arc<Segment> {
         debug_assert!(self.kept.back().is_none_or(|last| last.sequence.next() == segment.sequence), "numbers go on");
         self.open = None;
+        self.first.get_or_insert(segment.sequence);
         let newest = Arc::new(segment);
         self.bytes += newest.len();
         self.kept.push_back(Arc::clone(&newest));
@@ -150,6 +153,11 @@ impl Window {
         }
     }
 
+    /// The newest segment.
+    pub fn newest(&self) -> Option<&Arc<Segment>> {
+        self.kept.back()
+    }
+
     /// The oldest segment that is kept.
     pub fn oldest(&self) -> Option<MediaSequence> {
         self.kept.front().map(|segment| segment.sequence)
@@ -172,6 +180,7 @@ impl Window {
             kept: self.kept.iter().cloned().collect(),
             retired: self.retired,
             discontinuity_sequence: self.discontinuity_sequence,
+            first: self.first,
             ended: self.ended,
             open: self.open.clone(),
             texts: Texts::default(),
@@ -235,7 +244,7 @@ mod tests {
 
     fn window(length: Duration) -> Window {
         let config = Config { length, ..Config::default() };
-        Window::new(&config, Epoch(1), Targets { segment_secs: 2, part_millis: None })
+        Window::new(&config, Epoch(1), Targets { segment_secs: 2, part_millis: None }, 0)
     }
 
     #[test]

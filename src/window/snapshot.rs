@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub targets: Targets,
     /// Discontinuities that left the playlist (`EXT-X-DISCONTINUITY-SEQUENCE`).
     pub discontinuity_sequence: u64,
+    /// The very first segment that there was.
+    pub first: Option<MediaSequence>,
     /// No segment will follow.
     pub ended: bool,
     /// The segment in progress, with the parts that it has.
@@ -41,6 +43,7 @@ impl Snapshot {
             epoch,
             targets,
             discontinuity_sequence: 0,
+            first: None,
             ended: false,
             open: None,
             texts: Texts::default(),
@@ -67,12 +70,22 @@ impl Snapshot {
 
     /// Whether this place was reached.
     pub fn has(&self, position: Position) -> bool {
+        let position = self.meant(position);
         if self.kept.last().is_some_and(|last| last.sequence >= position.sequence) {
             return true;
         }
         let open = self.open.as_ref().filter(|open| open.sequence == position.sequence);
         let parts = open.map_or(0, |open| open.parts.len());
         position.part.is_some_and(|part| usize::try_from(part).is_ok_and(|part| part < parts))
+    }
+
+    /// A part beyond those of the newest segment, which has ended, means the first of the next (RFC 8216bis § 6.2.5.2).
+    fn meant(&self, position: Position) -> Position {
+        let ended = self.kept.last().filter(|last| last.sequence == position.sequence);
+        let beyond = ended.zip(position.part).is_some_and(|(last, part)| {
+            usize::try_from(part).is_ok_and(|part| part >= last.parts.len()) && !last.is_gap()
+        });
+        if beyond { Position { sequence: position.sequence.next(), part: Some(0) } } else { position }
     }
 
     /// Where the next part is likely to come.

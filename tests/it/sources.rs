@@ -104,6 +104,45 @@ fn a_ladder_without_the_source_is_cut_on_the_clock_whatever_the_source_does() {
 }
 
 #[test]
+fn pictures_that_are_missing_do_not_break_the_promises() {
+    let server = Server::start("[transcode]\nladder = [\"source\", { height = 90, preset = \"ultrafast\" }]\n");
+    // Nearly two seconds are dropped twice, as an encoder does whose network is full.
+    let drops = "-vf select='not(between(t,5.1,6.9)+between(t,9.3,10.0))' -fps_mode passthrough";
+    let input = pictures("320x180", "").replace("-t 120", &format!("-t 16 {drops}"));
+    let publisher = server.push("drops", &input);
+    assert!(publisher.finish().0);
+    server.wait_for_log("publisher left");
+    for rendition in ["source", "90p"] {
+        let text = server.wait_for(&format!("/drops/_/{rendition}.m3u8"), |text| text.matches("#EXTINF").count() >= 6);
+        let list = playlist::media(&text);
+        for segment in &list.segments {
+            assert!(segment.duration.round() <= 2.0, "{rendition}: {}\n{text}", segment.duration);
+        }
+        let value = |line: &str, name: &str| -> f64 {
+            line.split(&format!("{name}=")).nth(1).unwrap().split(',').next().unwrap().parse().unwrap()
+        };
+        let target = value(text.lines().find(|line| line.starts_with("#EXT-X-PART-INF")).unwrap(), "PART-TARGET");
+        for part in text.lines().filter(|line| line.starts_with("#EXT-X-PART:")) {
+            assert!(value(part, "DURATION") <= target, "{rendition}: {part} of {target}");
+        }
+    }
+}
+
+#[test]
+fn sound_that_is_muted_for_a_while_does_not_stop_the_pictures() {
+    let server = Server::start(FAST);
+    let mute = pictures("320x180", "-f lavfi -i sine=f=440:r=48000").replace("-t 120", "-t 14")
+        + " -af aselect='not(between(t,4,8))' -c:a aac -b:a 64k";
+    let publisher = server.push("mute", &mute);
+    assert!(publisher.finish().0);
+    server.wait_for_log("publisher left");
+    let text = server.wait_for("/mute/_/source.m3u8", |text| text.matches("#EXTINF").count() >= 13);
+    assert!(!text.contains("DISCONTINUITY"), "{text}");
+    let sound = playlist::media(&server.get("/mute/_/audio.m3u8").1);
+    assert!(sound.segments.iter().all(|segment| segment.duration.round() <= 1.0), "{sound:?}");
+}
+
+#[test]
 fn an_mp4_file_is_published_again_and_again() {
     let path = film_720p();
     let server = Server::start(&format!(

@@ -81,19 +81,21 @@ fn what_is_inside_the_codecs_is_not_lost_when_nobody_is_waited_for() {
 
 #[test]
 fn a_rung_that_is_given_up_goes_on_as_gaps_and_no_number_comes_twice() {
-    // No machine encodes this in time.
-    let server = Server::start(
-        "[transcode]\nladder = [\"source\", { height = 700, preset = \"placebo\" }, { height = 690, preset = \"placebo\" }]\nshed_after = \"1s\"\n\
-         [segment]\ntarget = \"1s\"\n[stream]\nlinger = \"0s\"\n",
-    );
+    // Two rungs that no machine encodes in time, and one that is easy; the easy one is there until the others are gone.
+    let hard = "preset = \"placebo\" }";
+    let server = Server::start(&format!(
+        "[transcode]\nladder = [\"source\", {{ height = 700, {hard}, {{ height = 690, {hard}, {{ height = 90 }}]\nshed_after = \"1s\"\n\
+         [segment]\ntarget = \"1s\"\n[stream]\nlinger = \"0s\"\n"
+    ));
     let publisher = server.push("big", &picture("1280x720", 60, 20));
     server.wait_for_log("rung given up");
     assert!(publisher.finish().0);
-    server.wait_for_log("ended");
-    let source = playlist::media(&server.get("/big/_/source.m3u8").1);
-    assert!(source.segments.len() >= 18);
-    assert!(!server.get("/big/_/source.m3u8").1.contains("GAP"), "the source is on time");
-    for rendition in ["700p", "690p"] {
+    let ended = server.wait_for("/big/_/source.m3u8", |text| text.ends_with("#EXT-X-ENDLIST\n"));
+    assert!(!ended.contains("GAP"), "the source is on time");
+    let source = playlist::media(&ended);
+    assert!(source.segments.len() >= 18, "{ended}");
+    let mut compared = 0;
+    for rendition in ["700p", "690p", "90p", "audio"] {
         let (status, text) = server.get(&format!("/big/_/{rendition}.m3u8"));
         if status == 404 {
             // It never had a segment.
@@ -106,8 +108,65 @@ fn a_rung_that_is_given_up_goes_on_as_gaps_and_no_number_comes_twice() {
             .map(|segment| segment.uri.rsplit_once('/').unwrap().1.trim_end_matches(".m4s").parse().unwrap())
             .collect();
         assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{rendition}: {numbers:?}");
-        assert_eq!(numbers.last().map(|last| last + 1), Some(source.media_sequence + source.segments.len() as u64));
+        assert_eq!(
+            numbers.last().map(|last| last + 1),
+            Some(source.media_sequence + source.segments.len() as u64),
+            "{rendition}"
+        );
+        compared += 1;
     }
+    assert!(compared >= 2, "only {compared} renditions have segments");
+}
+
+#[test]
+fn a_track_that_the_next_publisher_lacks_is_a_gap_with_its_own_header() {
+    let server = Server::start(SMALL);
+    let sound = picture("320x180", 25, 120);
+    let silent = sound.replace("-f lavfi -i sine=f=440:r=48000 ", "").replace(" -c:a aac -b:a 96k", "");
+    let first = server.push("cam", &sound);
+    playlist::of(&server, "cam", "audio", 2);
+    let init = |rendition: &str| {
+        let map = playlist::of(&server, "cam", rendition, 1).segments[0].map.clone().unwrap();
+        server.get_bytes(&format!("/cam/_/{}", map.uri)).1
+    };
+    let before = init("audio");
+    first.kill();
+    server.wait_for_log("publisher left");
+    let second = server.push("cam", &silent);
+    let text = server.wait_for("/cam/_/audio.m3u8", |text| text.matches("#EXT-X-GAP").count() >= 2);
+    assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{text}");
+    assert!(init("audio") == before, "the header's bytes changed under an immutable URL");
+    second.kill();
+    server.wait("two departures", || (server.log().matches("publisher left").count() == 2).then_some(()));
+    let _third = server.push("cam", &sound);
+    // Every rendition has the same breaks at the same numbers.
+    let numbers = |text: &str| {
+        let list = playlist::media(text);
+        let numbered = (list.media_sequence..).zip(&list.segments).filter(|(_, segment)| segment.discontinuity);
+        numbered.map(|(number, _)| number).collect::<Vec<_>>()
+    };
+    let breaks = |rendition: &str| {
+        numbers(&server.wait_for(&format!("/cam/_/{rendition}.m3u8"), |text| numbers(text).len() >= 2))
+    };
+    let source = breaks("source");
+    assert_eq!(breaks("120p"), source);
+    assert_eq!(breaks("audio"), source);
+    assert_eq!(breaks("source.iframes"), source);
+}
+
+#[test]
+fn a_rendition_that_comes_late_counts_the_breaks_before_it() {
+    let server = Server::start(SMALL);
+    let sound = picture("320x180", 25, 120);
+    let silent = sound.replace("-f lavfi -i sine=f=440:r=48000 ", "").replace(" -c:a aac -b:a 96k", "");
+    let first = server.push("cam", &silent);
+    playlist::of(&server, "cam", "source", 2);
+    first.kill();
+    server.wait_for_log("publisher left");
+    let _second = server.push("cam", &sound);
+    let list = playlist::of(&server, "cam", "audio", 2);
+    // The break before its first segment stands on it; none came before that.
+    assert_eq!((list.discontinuity_sequence, list.segments[0].discontinuity), (0, true));
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn write(
         target * 6
     )?;
     writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", seconds(u64::from(part_millis)))?;
-    if listed.iter().all(|segment| segment.independent || segment.is_gap()) {
+    if listed.iter().chain(&snapshot.open).all(|segment| segment.independent || segment.is_gap()) {
         writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
     }
     writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", listed.first().map_or(0, |segment| segment.sequence.0))?;

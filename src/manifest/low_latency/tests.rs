@@ -32,7 +32,7 @@ fn segment(number: u64, part_count: usize, init: u32, discontinuity: bool) -> Se
 
 fn window() -> Window {
     let targets = Targets { segment_secs: 2, part_millis: Some(500) };
-    Window::new(&Config { length: Duration::from_secs(40), ..Config::default() }, Epoch(1), targets)
+    Window::new(&Config { length: Duration::from_secs(40), ..Config::default() }, Epoch(1), targets, 0)
 }
 
 fn uri(target: Target<'_>) -> String {
