@@ -142,6 +142,7 @@ impl Config {
         between("stream.linger", self.stream.linger, secs(0), secs(24 * 3_600))?;
         between("rtmp.idle_timeout", self.rtmp.idle_timeout, secs(1), secs(3_600))?;
         between("http.header_timeout", self.http.header_timeout, secs(1), secs(3_600))?;
+        between("http.write_timeout", self.http.write_timeout, secs(1), secs(3_600))?;
         between("server.grace", self.server.grace, secs(0), secs(3_600))?;
         for (key, value) in [
             ("stream.max_streams", self.stream.max_streams),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::media::{Event, StreamName};
+use crate::media::{AccessUnit, Event, StreamName};
 use crate::runtime::Task;
 
 /// Where listeners bring publishers. A full door makes the listener wait: publishers then wait in the kernel's backlog.
@@ -99,7 +99,11 @@ impl Sink {
     /// Waits for room, then sends.
     pub async fn send(&self, event: Event) -> Result<(), LetGo> {
         let bytes = match &event {
-            Event::Unit(unit) => u32::try_from(unit.data.len()).unwrap_or(SOURCE_BYTES).min(SOURCE_BYTES),
+            Event::Unit(unit) => {
+                // What holds a unit is not nothing, and a flood of empty ones is a flood.
+                let bytes = unit.data.len() + size_of::<AccessUnit>();
+                u32::try_from(bytes).unwrap_or(SOURCE_BYTES).min(SOURCE_BYTES)
+            }
             Event::Tracks(_) | Event::Gap => 0,
         };
         tokio::select! {

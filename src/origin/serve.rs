@@ -13,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tower::Layer;
 use tower_http::catch_panic::{CatchPanic, CatchPanicLayer, DefaultResponseForPanic};
 
@@ -31,6 +32,9 @@ pub struct Config {
     /// A connection that has sent no complete request head for this long is closed.
     #[serde(with = "duration_text")]
     pub header_timeout: Duration,
+    /// A viewer who takes nothing of an answer for this long is let go.
+    #[serde(with = "duration_text")]
+    pub write_timeout: Duration,
     /// Bytes of MPEG-TS segments that are kept after somebody asked for them; all streams together.
     pub ts_cache: ByteSize,
 }
@@ -41,6 +45,7 @@ impl Default for Config {
             listen: SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8080)),
             max_connections: 20_000,
             header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             ts_cache: ByteSize::mib(256),
         }
     }
@@ -85,7 +90,7 @@ pub async fn serve(
             stats.connections_refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let connection = connection(stream, answers.clone(), config.header_timeout, shutdown.clone());
+        let connection = connection(stream, answers.clone(), config.clone(), shutdown.clone());
         tasks.spawn("viewer", counted(connection, permit, Arc::clone(&stats)));
     }
 }
@@ -97,14 +102,17 @@ async fn counted(connection: impl Future<Output = ()>, permit: OwnedSemaphorePer
     drop(permit);
 }
 
-async fn connection(stream: TcpStream, answers: Answers, header_timeout: Duration, shutdown: Shutdown) {
+async fn connection(stream: TcpStream, answers: Answers, config: Config, shutdown: Shutdown) {
+    let header_timeout = config.header_timeout;
     // A playlist is one write; waiting for more of it would only delay it.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let Ok(Ok(http2)) = tokio::time::timeout(header_timeout, speaks_http2(&stream)).await else { return };
     let service = TowerToHyperService::new(answers);
-    let io = TokioIo::new(stream);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(config.write_timeout));
+    let io = TokioIo::new(Box::pin(stream));
     // Errors here are the peer's: it left, or did not speak HTTP.
     if http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());

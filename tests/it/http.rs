@@ -125,6 +125,30 @@ fn what_is_not_there_says_whether_it_may_come() {
 }
 
 #[test]
+fn a_viewer_who_takes_nothing_is_let_go() {
+    use std::io::Write;
+    let server = Server::start(
+        "[transcode]\nladder = [\"source\"]\n[segment]\ntarget = \"1s\"\n[http]\nwrite_timeout = \"1s\"\n",
+    );
+    let _publisher = server.push("cam", &picture("640x360", 25, 120));
+    let list = playlist::of(&server, "cam", "source", 2);
+    let open = || {
+        let metrics = server.get("/metrics").1;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("headwater_http_connections_open "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let before = open();
+    let mut greedy = std::net::TcpStream::connect(server.http.trim_start_matches("http://")).unwrap();
+    let request = format!("GET /cam/_/{} HTTP/1.1\r\nHost: x\r\n\r\n", list.segments[0].uri);
+    // Far more than sockets hold; the server stops reading at some point, too.
+    greedy.set_nonblocking(true).unwrap();
+    let _ = greedy.write_all(request.repeat(2_000).as_bytes());
+    server.wait("the greedy one to be served", || (open() > before).then_some(()));
+    server.wait("the greedy one to be let go", || (open() <= before).then_some(()));
+    drop(greedy);
+}
+
+#[test]
 fn http2_without_tls_is_spoken_on_the_same_port() {
     let (server, _publisher, segment) = rig();
     let whole = server.get_bytes(&segment).1.len();

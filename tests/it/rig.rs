@@ -32,11 +32,9 @@ impl Server {
     pub(crate) fn start_as(command: &str, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("headwater.toml");
-        std::fs::write(
-            &path,
-            format!("{config}\n[http]\nlisten = \"127.0.0.1:0\"\n[rtmp]\nlisten = \"127.0.0.1:0\"\n"),
-        )
-        .unwrap();
+        let config = if config.contains("[http]") { config.to_owned() } else { format!("{config}\n[http]\n") };
+        let config = config.replace("[http]\n", "[http]\nlisten = \"127.0.0.1:0\"\n");
+        std::fs::write(&path, format!("{config}\n[rtmp]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
         let mut child = headwater()
             .arg(command)
             .arg("-c")

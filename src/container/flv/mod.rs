@@ -49,6 +49,9 @@ pub enum FlvError {
     /// Of the kind that it names.
     #[error("the {0} tag ends too early")]
     Short(&'static str),
+    /// More packets than anybody has tracks.
+    #[error("the {0} tag holds too many packets")]
+    TooMany(&'static str),
     /// A sequence header that describes no codec.
     #[error("the {codec} sequence header: {error}")]
     Config {

@@ -161,6 +161,8 @@ struct Packets {
 }
 
 const MOD_EX: u8 = 7;
+/// Packets of one tag: one for each track, and nobody has so many.
+const MOST_PACKETS: usize = 64;
 const VIDEO_PACKETS: Packets = Packets { what: "video", multitrack: 6, coding: Coding::video };
 const AUDIO_PACKETS: Packets = Packets { what: "audio", multitrack: 5, coding: Coding::audio };
 
@@ -213,6 +215,9 @@ fn enhanced(
         }
         if body.is_empty() {
             return Ok(found);
+        }
+        if found.len() == MOST_PACKETS {
+            return Err(FlvError::TooMany(packets.what));
         }
     }
 }
