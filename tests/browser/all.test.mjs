@@ -2,6 +2,7 @@
 
 await import("./play.test.mjs");
 await import("./dash.test.mjs");
+await import("./latency.test.mjs");
 await import("./publishers.test.mjs");
 await import("./list.test.mjs");
 await import("./cache.test.mjs");

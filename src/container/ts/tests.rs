@@ -1,3 +1,5 @@
+//! MPEG-TS segments, taken apart packet by packet and read by ffprobe.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! MP4 files made by ffmpeg, published through the real door.
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

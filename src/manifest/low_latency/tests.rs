@@ -1,3 +1,5 @@
+//! Low-latency playlists, as text and as a player merges them.
+
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
