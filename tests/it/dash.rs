@@ -145,3 +145,29 @@ fn a_publisher_who_comes_back_begins_a_period_and_the_end_is_static() {
     let pictures = decoded(&server.url(PATH), "60");
     assert!(pictures >= length * 30 - 30, "{pictures} pictures of {length} s");
 }
+
+#[test]
+fn sound_alone_is_read_as_dash() {
+    let server = Server::start("");
+    let _publisher = server.push("live/film", "-re -f lavfi -i sine=f=440:r=44100 -c:a aac -b:a 96k");
+    let text = server.wait_for(PATH, |text| listed(&parsed(text).periods[0], "audio").len() >= 2);
+    let period = &parsed(&text).periods[0];
+    assert_eq!(period.adaptations.len(), 1, "{text}");
+    let template = period.adaptations[0].SegmentTemplate.as_ref().unwrap();
+    // Hundredths of a second are what 44.1 kHz can say exactly.
+    assert_eq!(template.presentationTimeOffset.unwrap() % 441, 0);
+    assert_eq!(period.start.unwrap().subsec_millis() % 10, 0);
+    let output = run(Command::new("ffmpeg").args([
+        "-v",
+        "error",
+        "-nostdin",
+        "-i",
+        &server.url(PATH),
+        "-t",
+        "3",
+        "-f",
+        "null",
+        "-",
+    ]));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
