@@ -161,6 +161,7 @@ fn packaged(packager: &mut Packager, units: &[AccessUnit]) -> Segment {
     Segment {
         sequence: packaged.sequence,
         init: packaged.init,
+        at: packaged.at,
         start: packaged.start,
         duration: packaged.duration,
         wall: UNIX_EPOCH,
@@ -252,6 +253,7 @@ fn playlists(criterion: &mut Criterion) -> Result<()> {
         publisher: None,
         renditions,
         texts: Texts::default(),
+        mpd: Arc::default(),
     };
     let (_sender, presentation) = watch::channel(Arc::new(presentation));
     let presentation = Arc::clone(&presentation.borrow());

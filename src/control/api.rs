@@ -21,6 +21,7 @@ pub struct StreamInfo {
     renditions: Vec<RenditionInfo>,
     hls: String,
     hls_ts: String,
+    dash: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,6 +75,7 @@ fn info(presentation: &Presentation) -> StreamInfo {
         renditions: presentation.renditions.iter().map(rendition).collect(),
         hls: format!("/{}/index.m3u8", presentation.name),
         hls_ts: format!("/{}/ts.m3u8", presentation.name),
+        dash: format!("/{}/index.mpd", presentation.name),
     }
 }
 

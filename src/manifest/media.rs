@@ -122,6 +122,7 @@ mod tests {
         Segment {
             sequence: MediaSequence(number),
             init: Arc::new(Init { number: init, data: bytes::Bytes::new(), track: video_track() }),
+            at: MediaTime::new(0, Timescale::MPEG),
             start: MediaTime::new(0, Timescale::MPEG),
             duration,
             wall: UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 + number * 2_000),

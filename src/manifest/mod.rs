@@ -1,5 +1,6 @@
 //! Stage 5: snapshots into text. Pure: the same snapshot gives the same bytes, so that entity tags agree.
 
+mod dash;
 mod low_latency;
 mod media;
 mod multivariant;
@@ -15,6 +16,7 @@ use http::HeaderValue;
 use crate::media::{MediaSequence, RenditionId};
 use crate::window::Text;
 
+pub use dash::{Moment, Pattern, mpd};
 pub use low_latency::{Report, low_latency};
 pub use media::{iframes, media};
 pub use multivariant::multivariant;

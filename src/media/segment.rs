@@ -42,6 +42,8 @@ pub struct Segment {
     pub sequence: MediaSequence,
     /// What must have been read before it.
     pub init: Arc<Init>,
+    /// Where it was cut: the same in every rendition.
+    pub at: MediaTime,
     /// Of the first sample, on the track's clock: the `tfdt`.
     pub start: MediaTime,
     /// The sum of its samples' durations, on the track's clock.
@@ -65,6 +67,21 @@ impl Segment {
     /// Nothing could be had for this span.
     pub fn is_gap(&self) -> bool {
         self.parts.is_empty()
+    }
+
+    /// When its first sample is meant to be seen or heard.
+    pub fn shown(&self) -> MediaTime {
+        // Pictures are reordered, sound is not: the first picture is shown as much later than it is decoded as the edit list
+        // takes back.
+        let delay = if self.init.track.codec.video().is_some() { self.init.track.delay } else { 0 };
+        self.start.plus(MediaDuration::new(delay, self.start.scale()))
+    }
+
+    /// Wall-clock time of media time zero.
+    pub fn zero(&self) -> SystemTime {
+        let first = self.start.plus(MediaDuration::new(self.init.track.delay, self.start.scale()));
+        let since = std::time::Duration::from_micros(u64::try_from(first.micros()).unwrap_or_default());
+        self.wall.checked_sub(since).unwrap_or(self.wall)
     }
 
     /// Bytes of all its parts.

@@ -20,6 +20,8 @@ pub enum Outcome {
     Playlist(u32),
     /// A playlist that was asked for by `_HLS_msn`: each has its own URL. Target duration in seconds.
     BlockedPlaylist(u32),
+    /// An MPD.
+    Mpd,
     /// A CMAF header.
     Init,
     /// A CMAF segment.
@@ -50,7 +52,7 @@ impl Outcome {
     /// Status, where it does not depend on the request.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Playlist(_) | Self::BlockedPlaylist(_) => StatusCode::OK,
+            Self::Playlist(_) | Self::BlockedPlaylist(_) | Self::Mpd => StatusCode::OK,
             Self::Init | Self::Segment | Self::TsSegment => StatusCode::OK,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Page | Self::Fresh => StatusCode::OK,
@@ -75,6 +77,7 @@ impl Outcome {
                 let text = format!("public, max-age={}", u64::from(target) * 6);
                 HeaderValue::from_str(&text).expect("digits are a header value")
             }
+            Self::Mpd => HeaderValue::from_static("public, max-age=1"),
             Self::Gone => HeaderValue::from_static("public, max-age=3600"),
             Self::Init | Self::Segment | Self::TsSegment => {
                 HeaderValue::from_static("public, max-age=31536000, immutable")
@@ -91,6 +94,7 @@ impl Outcome {
     fn content_type(self) -> Option<HeaderValue> {
         Some(HeaderValue::from_static(match self {
             Self::Playlist(_) | Self::BlockedPlaylist(_) => "application/vnd.apple.mpegurl",
+            Self::Mpd => "application/dash+xml",
             Self::Init => "video/mp4",
             Self::Segment => "video/iso.segment",
             Self::TsSegment => "video/mp2t",
@@ -117,7 +121,7 @@ impl Outcome {
             headers.insert(CONTENT_TYPE, content_type);
         }
         match self {
-            Self::Playlist(_) | Self::BlockedPlaylist(_) => {
+            Self::Playlist(_) | Self::BlockedPlaylist(_) | Self::Mpd => {
                 headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
             }
             Self::Init | Self::Segment | Self::TsSegment => {
@@ -177,6 +181,7 @@ mod tests {
         assert_eq!(cache_control(Outcome::Playlist(1)), "public, max-age=1");
         assert_eq!(cache_control(Outcome::Playlist(9)), "public, max-age=4");
         assert_eq!(cache_control(Outcome::BlockedPlaylist(2)), "public, max-age=12");
+        assert_eq!(cache_control(Outcome::Mpd), "public, max-age=1");
         assert_eq!(cache_control(Outcome::BadRequest), "public, max-age=1");
         for media in [Outcome::Init, Outcome::Segment, Outcome::TsSegment] {
             assert_eq!(cache_control(media), "public, max-age=31536000, immutable");

@@ -118,10 +118,12 @@ impl Origin {
                 None => no_stream(),
             },
             What::Page => Outcome::Page.respond(Body::from(self.page.clone())),
-            What::Multivariant(_) | What::Media(..) | What::IFrames(_) => match self.watchable(stream).await {
-                Ok(presentation) => self.playlist(&presentation, &what, query, request).await,
-                Err(response) => *response,
-            },
+            What::Multivariant(_) | What::Mpd | What::Media(..) | What::IFrames(_) => {
+                match self.watchable(stream).await {
+                    Ok(presentation) => self.playlist(&presentation, &what, query, request).await,
+                    Err(response) => *response,
+                }
+            }
         }
     }
 

@@ -3,13 +3,14 @@
 //! | URL | what |
 //! |---|---|
 //! | `/{stream}/index.m3u8`, `/{stream}/ts.m3u8` | multivariant playlist: CMAF, MPEG-TS |
+//! | `/{stream}/index.mpd` | DASH MPD of the CMAF segments |
 //! | `/{stream}/_/{rendition}.m3u8`, `….ts.m3u8`, `….iframes.m3u8` | media playlist; I-frames of the CMAF segments |
 //! | `/{stream}/_/e{epoch}/{rendition}/init-{n}.mp4` | CMAF header |
 //! | `/{stream}/_/e{epoch}/{rendition}/{msn}.m4s`, `….ts` | segment |
 //! | `/{stream}/_/e{epoch}/{rendition}/{msn}.{part}.m4s` | part of a segment |
 //! | `/{stream}/`, `/{stream}` | page |
 
-use crate::manifest::{Form, Target};
+use crate::manifest::{Form, Pattern, Target};
 use crate::media::{Epoch, MediaSequence, RenditionId, StreamName};
 
 /// What a path of the origin names. Whether it exists is another question.
@@ -24,6 +25,7 @@ pub(super) struct Resource<'a> {
 pub(super) enum What {
     Page,
     Multivariant(Form),
+    Mpd,
     Media(RenditionId, Form),
     IFrames(RenditionId),
     Init(Epoch, RenditionId, u32),
@@ -43,6 +45,8 @@ impl<'a> Resource<'a> {
             (stream, What::Multivariant(Form::Cmaf))
         } else if let Some(stream) = path.strip_suffix("/ts.m3u8") {
             (stream, What::Multivariant(Form::Ts))
+        } else if let Some(stream) = path.strip_suffix("/index.mpd") {
+            (stream, What::Mpd)
         } else {
             (path.strip_suffix('/').unwrap_or(path), What::Page)
         };
@@ -109,6 +113,14 @@ pub(super) fn from_media(epoch: Epoch, rendition: &RenditionId, form: Form) -> i
     }
 }
 
+/// Patterns of an MPD, relative to it.
+pub(super) fn from_mpd(epoch: Epoch) -> impl Fn(Pattern) -> String {
+    move |pattern| match pattern {
+        Pattern::Init(init) => format!("_/e{}/$RepresentationID$/init-{init}.mp4", epoch.0),
+        Pattern::Segment => format!("_/e{}/$RepresentationID$/$Number$.m4s", epoch.0),
+    }
+}
+
 fn unreachable_reference() -> ! {
     unreachable!("a multivariant playlist refers to playlists, a media playlist to media")
 }
@@ -129,6 +141,7 @@ mod tests {
     fn every_row_of_the_contract_is_understood() {
         assert_eq!(what("/live/cam1/index.m3u8"), Some(What::Multivariant(Form::Cmaf)));
         assert_eq!(what("/cam/ts.m3u8"), Some(What::Multivariant(Form::Ts)));
+        assert_eq!(what("/live/cam1/index.mpd"), Some(What::Mpd));
         assert_eq!(what("/cam/_/720p.m3u8"), Some(What::Media(id("720p"), Form::Cmaf)));
         assert_eq!(what("/cam/_/720p.ts.m3u8"), Some(What::Media(id("720p"), Form::Ts)));
         assert_eq!(what("/cam/_/720p.iframes.m3u8"), Some(What::IFrames(id("720p"))));
@@ -171,5 +184,12 @@ mod tests {
         assert_eq!(what(&segment), Some(What::Segment(Epoch(7), id("source"), MediaSequence(5), Form::Cmaf)));
         let playlist = format!("/a/{}", from_multivariant(Form::Ts)(Target::Media(&id("source"))));
         assert_eq!(what(&playlist), Some(What::Media(id("source"), Form::Ts)));
+        let mpd = |pattern| {
+            let filled = from_mpd(Epoch(7))(pattern).replace("$RepresentationID$", "source").replace("$Number$", "5");
+            what(&format!("/a/{filled}"))
+        };
+        assert_eq!(mpd(Pattern::Init(3)), Some(What::Init(Epoch(7), id("source"), 3)));
+        let segment = What::Segment(Epoch(7), id("source"), MediaSequence(5), Form::Cmaf);
+        assert_eq!(mpd(Pattern::Segment), Some(segment));
     }
 }

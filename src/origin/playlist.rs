@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::directives::{self, Directives};
 use super::path::{self, What};
 use super::{Origin, Outcome, patience};
-use crate::manifest::{self, Form, Report};
+use crate::manifest::{self, Form, Moment, Report};
 use crate::window::{Offered, Presentation, Text, TextKind};
 
 impl Origin {
@@ -24,6 +24,7 @@ impl Origin {
         self.stats.playlists.fetch_add(1, Ordering::Relaxed);
         let (rendition, form) = match what {
             What::Multivariant(form) => return self.multivariant(presentation, *form, request),
+            What::Mpd => return self.mpd(presentation, request),
             What::Media(rendition, form) => (rendition, *form),
             What::IFrames(rendition) => (rendition, Form::Cmaf),
             What::Page | What::Init(..) | What::Segment(..) | What::Part(..) => return super::no_stream(),
@@ -108,6 +109,22 @@ impl Origin {
         });
         let target = presentation.renditions.first().map_or(1, |offered| offered.reader.now().targets.segment_secs);
         respond(Outcome::Playlist(target), &text, request)
+    }
+}
+
+/// Where an MPD sends players for our clock.
+const TIME: &str = "/time";
+
+impl Origin {
+    fn mpd(&self, presentation: &Presentation, request: &HeaderMap) -> Response<Body> {
+        let Some(moment) = Moment::of(presentation) else {
+            return Outcome::Unavailable.say("The stream has no segment yet; try again.\n");
+        };
+        let text = presentation.mpd.get(moment.shown(), || {
+            self.stats.renderings.fetch_add(1, Ordering::Relaxed);
+            manifest::mpd(&moment, TIME, path::from_mpd(presentation.epoch))
+        });
+        respond(Outcome::Mpd, &text, request)
     }
 }
 

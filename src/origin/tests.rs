@@ -21,6 +21,7 @@ struct Rig {
     video: Window,
     audio: Window,
     presentation: watch::Sender<Arc<Presentation>>,
+    stats: Arc<Stats>,
 }
 
 fn window(length: Duration) -> Window {
@@ -52,12 +53,14 @@ impl Rig {
             publisher: None,
             renditions: vec![offered("source", video_track(), &video), offered("audio", audio_track(), &audio)],
             texts: Texts::default(),
+            mpd: Arc::default(),
         }));
         let catalog = Catalog::default();
         catalog.insert(&name, &presentation.subscribe());
-        let origin = Origin::new(&Config::default(), catalog, Bytes::from_static(b"page"), Arc::default());
+        let stats = Arc::<Stats>::default();
+        let origin = Origin::new(&Config::default(), catalog, Bytes::from_static(b"page"), Arc::clone(&stats));
         let router = Router::new().fallback(handle).with_state(origin);
-        Self { router, video, audio, presentation }
+        Self { router, video, audio, presentation, stats }
     }
 
     async fn get(&self, path: &str) -> Response<Body> {
@@ -81,6 +84,7 @@ fn segment(number: u64, track: Track, is_gap: bool) -> Segment {
     let part = Part { duration, independent: true, bytes: 0..data.len() as u64, data };
     Segment {
         sequence: MediaSequence(number),
+        at: MediaTime::zero(track.timescale),
         start: MediaTime::zero(track.timescale),
         init: Arc::new(Init { number: 0, data: fmp4::header(&track), track }),
         duration,
@@ -96,6 +100,7 @@ fn segment(number: u64, track: Track, is_gap: bool) -> Segment {
 #[tokio::test(start_paused = true)]
 async fn a_playlist_of_a_starting_stream_is_held_and_then_refused_for_a_while() {
     let rig = Rig::new(StreamState::Starting);
+    assert_eq!(rig.status("/cam/index.mpd").await, (503, "no-store".to_owned()));
     let response = rig.get("/cam/index.m3u8").await;
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
@@ -112,6 +117,7 @@ async fn a_playlist_of_a_starting_stream_is_held_and_then_refused_for_a_while() 
             publisher: None,
             renditions: now.renditions.clone(),
             texts: Texts::default(),
+            mpd: Arc::default(),
         }));
     };
     let (response, ()) = tokio::join!(rig.get("/cam/index.m3u8"), becomes_live);
@@ -185,4 +191,35 @@ async fn a_segment_in_parts_is_sent_as_one_and_cut_as_one() {
         let body = axum::body::to_bytes(answer.into_body(), 100).await.unwrap();
         assert_eq!(body, expected);
     }
+}
+
+#[tokio::test]
+async fn an_mpd_is_rendered_once_for_all_who_ask_and_again_when_every_rendition_has_more() {
+    let mut rig = Rig::new(StreamState::Live);
+    assert_eq!(rig.status("/cam/index.mpd").await.0, 503);
+    let mut etags = Vec::new();
+    for number in 0..2 {
+        rig.video.append(segment(number, video_track(), false));
+        rig.audio.append(segment(number, audio_track(), false));
+        let answer = rig.get("/cam/index.mpd").await;
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (200, &"application/dash+xml".parse().unwrap())
+        );
+        assert_eq!(rig.get("/cam/index.mpd").await.headers()["etag"], answer.headers()["etag"]);
+        assert_eq!(rig.stats.renderings.load(Ordering::Relaxed), number + 1);
+        etags.push(answer.headers()["etag"].clone());
+    }
+    assert_ne!(etags[0], etags[1]);
+    // The sound of it is not there yet.
+    rig.video.append(segment(2, video_track(), false));
+    let request = Request::builder().uri("/cam/index.mpd").header("if-none-match", &etags[1]);
+    let answer = rig.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 304);
+    assert_eq!(rig.stats.renderings.load(Ordering::Relaxed), 2);
+    rig.video.set_ended(true);
+    rig.audio.set_ended(true);
+    let body = rig.get("/cam/index.mpd").await.into_body();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    assert!(std::str::from_utf8(&body).unwrap().contains("type=\"static\""));
 }

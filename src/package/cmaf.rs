@@ -16,6 +16,8 @@ pub struct Packaged {
     pub sequence: MediaSequence,
     /// What must have been read before it.
     pub init: Arc<Init>,
+    /// Where it was cut.
+    pub at: MediaTime,
     /// Media time of its first sample.
     pub start: MediaTime,
     /// The sum of its samples' durations so far.
@@ -206,6 +208,7 @@ impl Packager {
         let segment = Packaged {
             sequence: cut.sequence,
             init: Arc::clone(&self.init),
+            at: cut.at,
             start: start.to_scale(scale),
             duration: MediaDuration::zero(scale),
             discontinuity: cut.discontinuity,

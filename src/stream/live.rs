@@ -87,6 +87,7 @@ impl Stream {
             publisher: None,
             renditions: Vec::new(),
             texts: Texts::default(),
+            mpd: Arc::default(),
         };
         let (presentation, watch) = watch::channel(Arc::new(presentation));
         let segmenter = Segmenter::new(&setup.segment, Pace::Grid);
@@ -514,6 +515,7 @@ impl Stream {
             return;
         }
         self.shown = Some(shown);
+        let mpd = Arc::clone(&self.presentation.borrow().mpd);
         self.presentation.send_replace(Arc::new(Presentation {
             name: self.name.clone(),
             epoch: self.epoch,
@@ -522,6 +524,7 @@ impl Stream {
             publisher: self.source.as_ref().map(|(_, publisher)| publisher.clone()),
             renditions: offered,
             texts: Texts::default(),
+            mpd,
         }));
     }
 

@@ -272,6 +272,7 @@ fn placed(packaged: Packaged, frame: Frame<'_>) -> Segment {
     let is_video = packaged.init.track.codec.video().is_some();
     Segment {
         sequence: packaged.sequence,
+        at: packaged.at,
         start: packaged.start,
         duration: packaged.duration,
         wall: frame.zero + std::time::Duration::from_micros(since_zero),

@@ -14,11 +14,11 @@ use tokio::sync::watch;
 
 pub use catalog::Catalog;
 pub use presentation::{Offered, Presentation, Publisher, State};
-pub use snapshot::{Lookup, Snapshot};
-pub use text::{Text, TextKind, Texts};
+pub use snapshot::{Lookup, Snapshot, Stretch};
+pub use text::{Memo, Shown, Text, TextKind, Texts};
 
 use crate::media::{
-    ByteSize, Epoch, MediaDuration, MediaSequence, Position, Segment, Targets, Timescale, duration_text,
+    ByteSize, Epoch, MediaDuration, MediaSequence, MediaTime, Position, Segment, Targets, Timescale, duration_text,
 };
 
 /// `[window]` of the configuration.
@@ -46,6 +46,7 @@ const LEAST_LISTED: usize = 3;
 pub struct Window {
     length: MediaDuration,
     kept: VecDeque<Arc<Segment>>,
+    stretches: VecDeque<Stretch>,
     /// Of `kept`, those that playlists no longer list.
     retired: usize,
     bytes: u64,
@@ -65,6 +66,7 @@ impl Window {
         Self {
             length: MediaDuration::from_std(config.length, Timescale::MPEG),
             kept: VecDeque::new(),
+            stretches: VecDeque::new(),
             retired: 0,
             bytes: 0,
             discontinuity_sequence: discontinuities,
@@ -87,6 +89,9 @@ impl Window {
         debug_assert!(self.kept.back().is_none_or(|last| last.sequence.next() == segment.sequence), "numbers go on");
         self.open = None;
         self.first.get_or_insert(segment.sequence);
+        if !self.joins(&segment) {
+            self.stretches.push_back(Stretch { first: segment.sequence, at: self.begin(&segment) });
+        }
         let newest = Arc::new(segment);
         self.bytes += newest.len();
         self.kept.push_back(Arc::clone(&newest));
@@ -110,6 +115,23 @@ impl Window {
         }
         self.publish();
         newest
+    }
+
+    /// Whether it needs nothing that a player of the segment before it does not have.
+    fn joins(&self, segment: &Segment) -> bool {
+        self.kept.back().is_some_and(|last| match (last.is_gap(), segment.is_gap()) {
+            (true, true) => !segment.discontinuity,
+            (false, false) => !segment.discontinuity && last.init.number == segment.init.number,
+            (true, false) | (false, true) => false,
+        })
+    }
+
+    /// Where it was cut. A gap may be a copy of what came after it, so that its times are not its own.
+    fn begin(&self, segment: &Segment) -> MediaTime {
+        match self.kept.back().filter(|_| segment.is_gap()) {
+            Some(last) => last.at.plus(last.duration),
+            None => segment.at,
+        }
     }
 
     /// The segment in progress has a part more.
@@ -142,6 +164,11 @@ impl Window {
     fn drop_oldest(&mut self) {
         self.bytes -= self.kept.pop_front().map_or(0, |segment| segment.len());
         self.retired -= 1;
+        // The oldest stretch is over when the next one begins with the oldest segment, or before it.
+        let oldest = self.oldest();
+        while self.stretches.get(1).is_some_and(|next| oldest.is_some_and(|oldest| next.first <= oldest)) {
+            self.stretches.pop_front();
+        }
     }
 
     /// No segment will follow (`EXT-X-ENDLIST`), or one will after all.
@@ -178,6 +205,7 @@ impl Window {
             epoch: self.epoch,
             targets: self.targets,
             kept: self.kept.iter().cloned().collect(),
+            stretches: self.stretches.iter().copied().collect(),
             retired: self.retired,
             discontinuity_sequence: self.discontinuity_sequence,
             first: self.first,
@@ -216,7 +244,7 @@ mod tests {
 
     use super::*;
     use crate::media::testing::video_track;
-    use crate::media::{Init, MediaTime, Part};
+    use crate::media::{Init, Part};
 
     fn segment(number: u64, discontinuity: bool) -> Segment {
         let duration = MediaDuration::new(180_000, Timescale::MPEG);
@@ -224,6 +252,7 @@ mod tests {
         Segment {
             sequence: MediaSequence(number),
             init: Arc::new(Init { number: 0, data: Bytes::new(), track: video_track() }),
+            at: MediaTime::new(0, Timescale::MPEG),
             start: MediaTime::new(0, Timescale::MPEG),
             duration,
             wall: UNIX_EPOCH,
@@ -274,6 +303,23 @@ mod tests {
         let snapshot = window.reader().now();
         assert_eq!(snapshot.listed().first().unwrap().sequence, MediaSequence(3));
         assert_eq!(snapshot.discontinuity_sequence, 1);
+    }
+
+    #[test]
+    fn a_stretch_is_known_for_as_long_as_one_of_its_segments_is_kept() {
+        let mut window = window(Duration::from_secs(10));
+        let reader = window.reader();
+        fill(&mut window, 0..3);
+        let mut gap = segment(3, false);
+        gap.parts.clear();
+        window.append(gap);
+        fill(&mut window, 4..6);
+        let began = |number| reader.now().stretch(MediaSequence(number)).map(|stretch| stretch.first.0);
+        assert_eq!([0, 1, 2, 3, 4, 5].map(began), [Some(0), Some(0), Some(2), Some(3), Some(4), Some(4)]);
+        // The gap begins where the one before it ended, whatever it says.
+        assert_eq!(reader.now().stretch(MediaSequence(3)).unwrap().at.ticks(), 180_000);
+        fill(&mut window, 6..30);
+        assert_eq!((began(29), began(19), reader.now().stretches.len()), (Some(4), Some(4), 1));
     }
 
     #[test]

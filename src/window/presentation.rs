@@ -1,9 +1,10 @@
 //! What one stream offers: its renditions, and how it is doing. Never changes; readers share it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Reader, Texts};
+use super::{Memo, Reader, Texts};
 use crate::media::{Epoch, Rendition, RenditionId, StreamName};
 
 /// What one stream offers at one moment.
@@ -23,6 +24,8 @@ pub struct Presentation {
     pub renditions: Vec<Offered>,
     /// Rendered from this, each once.
     pub texts: Texts,
+    /// The MPD, which depends on every rendition's segments; the same from presentation to presentation.
+    pub mpd: Arc<Memo>,
 }
 
 /// How a stream is doing.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Texts;
-use crate::media::{Epoch, MediaSequence, Part, Position, Segment, Targets};
+use crate::media::{Epoch, MediaSequence, MediaTime, Part, Position, Segment, Targets};
 
 /// What one rendition offers at one moment.
 #[derive(Debug)]
@@ -22,8 +22,19 @@ pub struct Snapshot {
     pub open: Option<Arc<Segment>>,
     /// Rendered from this snapshot, each once.
     pub texts: Texts,
+    /// Where what joins began, oldest first; of all that is kept.
+    pub(super) stretches: Vec<Stretch>,
     pub(super) kept: Vec<Arc<Segment>>,
     pub(super) retired: usize,
+}
+
+/// Segments that join, with one header; or gaps. Known for as long as one of them is kept, however many came before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Its first segment.
+    pub first: MediaSequence,
+    /// Where that was cut.
+    pub at: MediaTime,
 }
 
 /// What is known of a segment's number.
@@ -47,6 +58,7 @@ impl Snapshot {
             ended: false,
             open: None,
             texts: Texts::default(),
+            stretches: Vec::new(),
             kept: Vec::new(),
             retired: 0,
         }
@@ -55,6 +67,17 @@ impl Snapshot {
     /// What a playlist lists, oldest first.
     pub fn listed(&self) -> &[Arc<Segment>] {
         self.kept.get(self.retired..).unwrap_or_default()
+    }
+
+    /// Whether there were segments that are not listed any more.
+    pub fn has_retired(&self) -> bool {
+        let known = self.stretches.first().map(|stretch| stretch.first);
+        self.listed().first().is_some_and(|first| known.is_some_and(|known| known < first.sequence))
+    }
+
+    /// The stretch that a kept segment belongs to.
+    pub fn stretch(&self, sequence: MediaSequence) -> Option<Stretch> {
+        self.stretches.iter().rfind(|stretch| stretch.first <= sequence).copied()
     }
 
     /// The segment of this number.

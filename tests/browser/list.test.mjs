@@ -19,6 +19,7 @@ test("the list has what is live, and its link plays", async (t) => {
   assert.match(await card.textContent(), /\d (k|M)b\/s/);
   await card.getByText("Playlists").click();
   await card.getByText(`${server.http}/live/cam1/index.m3u8`).waitFor();
+  await card.getByText(`${server.http}/live/cam1/index.mpd`).waitFor();
   await card.getByRole("button", { name: "Copy: HLS", exact: true }).click();
   await card.getByText("Copied").waitFor();
   assert.ok(await page.getByRole("heading", { name: "Nobody publishes yet" }).isHidden());

@@ -12,6 +12,7 @@ export interface Stream {
   renditions: Rendition[];
   hls: string;
   hls_ts: string;
+  dash: string;
 }
 
 export interface Rendition {

@@ -27,6 +27,7 @@ class Card {
       create("summary", {}, "Playlists"),
       copyable("HLS", new URL(stream.hls, location.href).href),
       copyable("HLS, MPEG-TS", new URL(stream.hls_ts, location.href).href),
+      copyable("DASH", new URL(stream.dash, location.href).href),
     );
     const watch = create("a", { href: `/${stream.name}/`, class: "button", "aria-label": `Watch ${stream.name}` }, "Watch");
     this.root = create(

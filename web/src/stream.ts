@@ -307,6 +307,7 @@ function share(): void {
     copyable("This page", url("")),
     copyable("HLS", url("index.m3u8")),
     copyable("HLS, MPEG-TS segments, for old players", url("ts.m3u8")),
+    copyable("DASH", url("index.mpd")),
     copyable("ffplay", `ffplay ${url("index.m3u8")}`),
     copyable("VLC", `vlc ${url("index.m3u8")}`),
     copyable("The playlist, by curl", `curl -s --compressed ${url("index.m3u8")}`),

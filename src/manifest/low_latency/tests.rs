@@ -19,6 +19,7 @@ fn segment(number: u64, part_count: usize, init: u32, discontinuity: bool) -> Se
     Segment {
         sequence: MediaSequence(number),
         init: Arc::new(Init { number: init, data: Bytes::new(), track: video_track() }),
+        at: MediaTime::new(0, Timescale::MPEG),
         start: MediaTime::new(0, Timescale::MPEG),
         duration: half.times(u32::try_from(part_count).unwrap()),
         wall: UNIX_EPOCH + Duration::from_secs(number * 2),
