@@ -1,3 +1,5 @@
+//! MPDs, read back by another crate and by an order check of our own.
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
